@@ -1,0 +1,98 @@
+"""Every error that VoiceGuard raises on purpose.
+
+    VoiceGuardError
+    ├── AudioError                 the recording, not the program, is at fault
+    │   ├── EmptyRecording
+    │   ├── UnsupportedFormat
+    │   ├── RefusedContainer
+    │   ├── DamagedRecording
+    │   ├── InvalidSamples
+    │   ├── RecordingTooLong
+    │   ├── RecordingTooLarge
+    │   └── TooManyChannels
+    └── ModelError                 the detector's files are missing, altered or of another version
+
+The first line of a type's docstring is its default message. ``code`` is stable: scan rows, HTTP problems
+and the docs name an error by it. The message says what was expected and what came; ``remedy`` what to do.
+"""
+
+from __future__ import annotations
+
+
+class VoiceGuardError(Exception):
+    """Something went wrong in VoiceGuard."""
+
+    code = "error"
+    remedy = "See the log for the cause."
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").split("\n", 1)[0])
+
+
+class AudioError(VoiceGuardError):
+    """The recording can't be screened."""
+
+    code = "unreadable_audio"
+    remedy = "Send the recording as the switch or recorder wrote it, in one of the formats in docs/formats.md."
+
+
+class EmptyRecording(AudioError):
+    """Expected an audio file, but it holds no bytes or no samples."""
+
+    code = "empty_recording"
+    remedy = "Check that the recorder had closed the file before it was sent."
+
+
+class UnsupportedFormat(AudioError):
+    """Expected call audio in a known format, but the bytes are of none."""
+
+    code = "unsupported_format"
+
+
+class RefusedContainer(AudioError):
+    """Expected a self-contained audio file, but this container may point at other files or addresses."""
+
+    code = "refused_container"
+    remedy = "Send the audio itself, not a playlist."
+
+
+class DamagedRecording(AudioError):
+    """Expected decodable audio after the header, but decoding failed."""
+
+    code = "damaged_recording"
+    remedy = "Fetch the recording again from its source; the file is truncated or altered."
+
+
+class InvalidSamples(AudioError):
+    """Expected finite samples, but the audio holds NaN or infinity."""
+
+    code = "invalid_samples"
+    remedy = "Export the recording again; float WAV files must hold finite values."
+
+
+class RecordingTooLong(AudioError):
+    """The recording is longer than the limit."""
+
+    code = "recording_too_long"
+    remedy = "Cut the recording, or raise the limit on decoded seconds."
+
+
+class RecordingTooLarge(AudioError):
+    """The file is larger than the limit."""
+
+    code = "recording_too_large"
+    remedy = "Cut or compress the recording, or raise the limit on bytes."
+
+
+class TooManyChannels(AudioError):
+    """The recording has more channels than the limit."""
+
+    code = "too_many_channels"
+    remedy = "Send at most the caller's and the callee's channels."
+
+
+class ModelError(VoiceGuardError):
+    """The detector can't be loaded."""
+
+    code = "model_error"
+    remedy = "Reinstall VoiceGuard, or point VOICEGUARD_MODEL at a folder that holds a complete model."
