@@ -1,0 +1,1 @@
+"""What VoiceGuard keeps: the database, the recordings and what must outlive a request."""

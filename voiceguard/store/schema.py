@@ -1,0 +1,226 @@
+"""The tables, as SQLAlchemy Core sees them; `migrations/` brings a database to this state.
+
+Every time is UTC and carries its zone (`UTCDateTime`). Rows that others refer to from outside have a text id
+with a speaking prefix (``call_``, ``key_``, …); `calls.seq` gives lists an order that no clock can disturb.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+
+class UTCDateTime(sa.types.TypeDecorator[dt.datetime]):
+    """A moment in UTC: ``timestamptz`` on PostgreSQL, naive UTC text on SQLite; aware in Python."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
+        """Refuse a moment without a zone, so that no local time slips in."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"expected a time with a zone, got {value!r}")
+        value = value.astimezone(dt.UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
+        """Give the zone back that SQLite does not keep."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+Json = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+"""JSON text on SQLite, ``jsonb`` on PostgreSQL; None is SQL's NULL."""
+
+Seq = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""SQLite numbers rows by itself in an ``INTEGER PRIMARY KEY`` only."""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def new_id(prefix: str) -> str:
+    """Return an id such as ``call_5f1c…`` with 128 random bits."""
+    return f"{prefix}_{secrets.token_hex(16)}"
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def _id(prefix: str) -> sa.Column[Any]:
+    return sa.Column("id", sa.String(64), primary_key=True, default=lambda: new_id(prefix))
+
+
+carriers = sa.Table(
+    "carriers",
+    metadata,
+    _id("carrier"),
+    sa.Column("name", sa.String(200), nullable=False, unique=True),
+    sa.Column("created_at", UTCDateTime, nullable=False, default=_now),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    _id("key"),
+    sa.Column("carrier_id", sa.ForeignKey("carriers.id"), nullable=False, index=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("prefix", sa.String(16), nullable=False),  # what lists and logs show
+    sa.Column("sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("scopes", Json, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False, default=_now),
+    sa.Column("expires_at", UTCDateTime),
+    sa.Column("last_used_at", UTCDateTime),
+    sa.Column("revoked_at", UTCDateTime),
+)
+
+recordings = sa.Table(
+    "recordings",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("container", sa.String(64), nullable=False),
+    sa.Column("codec", sa.String(64), nullable=False),
+    sa.Column("rate_hz", sa.Integer, nullable=False),
+    sa.Column("duration_s", sa.Double, nullable=False),
+    sa.Column("stored_at", UTCDateTime, nullable=False, default=_now),
+)
+
+calls = sa.Table(
+    "calls",
+    metadata,
+    sa.Column("seq", Seq, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(64), nullable=False, unique=True, default=lambda: new_id("call")),
+    sa.Column("carrier_id", sa.ForeignKey("carriers.id"), nullable=False),
+    sa.Column("carrier_call_id", sa.String(255)),
+    sa.Column("caller", sa.String(16)),  # E.164
+    sa.Column("callee", sa.String(16)),
+    sa.Column("started_at", UTCDateTime, nullable=False),
+    sa.Column("received_at", UTCDateTime, nullable=False, default=_now),
+    sa.Column("identity", sa.Text),  # the SIP Identity header as received
+    sa.Column("attestation", Json),  # what was read from `identity` or from the carrier's own form of it
+    sa.Column("upstream_provider", sa.String(255)),
+    sa.Column("recording_basis", sa.String(64)),
+    sa.Column("remote_channel", sa.Integer),
+    sa.Column("recording_sha256", sa.ForeignKey("recordings.sha256"), nullable=False, index=True),
+    sa.Column("campaign_id", sa.String(64), index=True),
+    sa.Column("held", sa.Boolean, nullable=False, default=False),  # in an open case: never deleted
+    sa.Index("ix_calls_carrier_seq", "carrier_id", "seq"),
+    sa.Index("ix_calls_caller", "caller"),
+    sa.Index("ix_calls_callee", "callee"),
+    sa.Index("ix_calls_started_at", "started_at"),
+    sa.Index("ix_calls_received_at", "received_at"),
+    sqlite_autoincrement=True,  # a number is never given twice, so a cursor stays true after a deletion
+)
+
+screenings = sa.Table(
+    "screenings",
+    metadata,
+    sa.Column(
+        "call_seq", Seq, sa.ForeignKey("calls.seq", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("verdict", sa.String(16), nullable=False),
+    sa.Column("reason", sa.String(32)),
+    sa.Column("score", sa.Double),
+    sa.Column("probability", sa.Double),
+    sa.Column("threshold", sa.Double, nullable=False),
+    sa.Column("review_threshold", sa.Double, nullable=False),
+    sa.Column("model", sa.String(128), nullable=False),
+    sa.Column("deciding_channel", sa.Integer, nullable=False),
+    sa.Column("channels", Json, nullable=False),  # each channel's verdict, windows, speech and quality
+    sa.Column("screened_at", UTCDateTime, nullable=False, default=_now),
+    sa.Index("ix_screenings_verdict_call_seq", "verdict", "call_seq"),
+    sa.Index("ix_screenings_score", "score"),
+)
+
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("carrier_id", sa.ForeignKey("carriers.id"), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False),  # SHA-256 of what the request said
+    sa.Column("call_id", sa.String(64), nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),  # the answer, byte for byte
+    sa.Column("created_at", UTCDateTime, nullable=False, default=_now, index=True),
+)
+
+rate_limits = sa.Table(
+    "rate_limits",
+    metadata,
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("hits", sa.Integer, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),  # seconds since the epoch
+)
+
+tombstones = sa.Table(
+    "tombstones",
+    metadata,
+    sa.Column("seq", Seq, primary_key=True, autoincrement=True),
+    sa.Column("call_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("carrier_id", sa.ForeignKey("carriers.id"), nullable=False, index=True),
+    sa.Column("recording_sha256", sa.String(64), nullable=False, index=True),
+    sa.Column("recording_deleted", sa.Boolean, nullable=False),  # false: another call has the same audio
+    sa.Column("verdict", sa.String(16), nullable=False),
+    sa.Column("received_at", UTCDateTime, nullable=False),
+    sa.Column("deleted_at", UTCDateTime, nullable=False, default=_now),
+    sa.Column("actor", sa.String(200), nullable=False),
+    sa.Column("reason", sa.String(200), nullable=False),
+)
+
+webhook_endpoints = sa.Table(
+    "webhook_endpoints",
+    metadata,
+    _id("endpoint"),
+    sa.Column("carrier_id", sa.ForeignKey("carriers.id"), nullable=False, index=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("events", Json, nullable=False),
+    sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False, default=_now),
+    sa.Column("disabled_at", UTCDateTime),
+    sa.Column("disabled_reason", sa.String(200)),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    _id("event"),
+    sa.Column("type", sa.String(64), nullable=False),
+    sa.Column("carrier_id", sa.ForeignKey("carriers.id"), nullable=False, index=True),
+    sa.Column("data", Json, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False, default=_now, index=True),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    _id("delivery"),
+    sa.Column("event_id", sa.ForeignKey("outbox.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column(
+        "endpoint_id", sa.ForeignKey("webhook_endpoints.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
+    sa.Column("state", sa.String(16), nullable=False),  # pending, delivered, failed
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("next_attempt_at", UTCDateTime),
+    sa.Column("leased_until", UTCDateTime),
+    sa.Column("last_status", sa.Integer),
+    sa.Column("last_error", sa.String(500)),
+    sa.Column("created_at", UTCDateTime, nullable=False, default=_now),
+    sa.Column("delivered_at", UTCDateTime),
+    sa.Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),
+)
