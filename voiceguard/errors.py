@@ -10,6 +10,14 @@
     │   ├── RecordingTooLong
     │   ├── RecordingTooLarge
     │   └── TooManyChannels
+    ├── SignallingError            what the network said about the call can't be read
+    │   ├── InvalidPassport
+    │   └── InvalidAttestation
+    ├── StoreError                 what VoiceGuard keeps can't be read or written
+    │   ├── DatabaseUnavailable
+    │   ├── RecordingsUnavailable
+    │   ├── RecordingMissing
+    │   └── StorageFull
     └── ModelError                 the detector's files are missing, altered or of another version
 
 The first line of a type's docstring is its default message. ``code`` is stable: scan rows, HTTP problems
@@ -33,7 +41,9 @@ class AudioError(VoiceGuardError):
     """The recording can't be screened."""
 
     code = "unreadable_audio"
-    remedy = "Send the recording as the switch or recorder wrote it, in one of the formats in docs/formats.md."
+    remedy = (
+        "Send the recording as the switch or recorder wrote it, in one of the formats in docs/formats.md."
+    )
 
 
 class EmptyRecording(AudioError):
@@ -91,8 +101,64 @@ class TooManyChannels(AudioError):
     remedy = "Send at most the caller's and the callee's channels."
 
 
+class SignallingError(VoiceGuardError):
+    """What the network said about the call can't be read."""
+
+    code = "invalid_signalling"
+    remedy = "Send the header or field as the switch wrote it, or leave it out."
+
+
+class InvalidPassport(SignallingError):
+    """Expected a SIP Identity header that holds a PASSporT."""
+
+    code = "invalid_passport"
+
+
+class InvalidAttestation(SignallingError):
+    """Expected an attestation in one of the known forms."""
+
+    code = "invalid_attestation"
+    remedy = (
+        "Send A, B or C, a verstat value, or the switch's own fields, as docs/api/attestation.md lists them."
+    )
+
+
 class ModelError(VoiceGuardError):
     """The detector can't be loaded."""
 
     code = "model_error"
     remedy = "Reinstall VoiceGuard, or point VOICEGUARD_MODEL at a folder that holds a complete model."
+
+
+class StoreError(VoiceGuardError):
+    """What VoiceGuard keeps can't be read or written."""
+
+    code = "store_error"
+
+
+class DatabaseUnavailable(StoreError):
+    """The database does not answer."""
+
+    code = "database_unavailable"
+    remedy = "Check VOICEGUARD_DATABASE_URL and the server behind it; run voiceguard db upgrade if it is new."
+
+
+class RecordingsUnavailable(StoreError):
+    """The recordings store does not answer."""
+
+    code = "recordings_unavailable"
+    remedy = "Check VOICEGUARD_RECORDINGS_URL, the disk or bucket behind it and its permissions."
+
+
+class RecordingMissing(StoreError):
+    """The recording is not in the store."""
+
+    code = "recording_missing"
+    remedy = "Look for its tombstone; without one, restore the recordings store from its backup."
+
+
+class StorageFull(StoreError):
+    """No space is left to store the recording."""
+
+    code = "storage_full"
+    remedy = "Free disk space or shorten the retention; the service goes on by itself."
