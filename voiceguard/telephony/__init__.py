@@ -1,0 +1,1 @@
+"""Wire formats of the telephone network, without I/O, and the simulation of its channels."""
