@@ -1,12 +1,13 @@
 """API keys: ``vg_`` and a secret whose owner is a carrier; the database keeps only a hash of it.
 
-A key is ``vg_<8 characters to show>_<32 characters of secret><6 of checksum>``: the first part is what lists and
-logs print, the checksum lets a scanner of source code, and our own door, refuse a mistyped key without asking
-the database. The secret has 190 random bits, so one fast hash is enough.
+A key is ``vg_<8 characters to show>_<32 characters of secret><6 of checksum>``: the first part is what lists
+and logs print, the checksum lets a scanner of source code, and our own door, refuse a mistyped key without
+asking the database. The secret has 190 random bits, so one fast hash is enough.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import enum
 import hashlib
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from voiceguard.errors import StoreError
 from voiceguard.store import schema
 from voiceguard.store.engine import reading, writing
 
@@ -70,7 +72,7 @@ def create(
     scopes: frozenset[Scope],
     expires_at: dt.datetime | None = None,
 ) -> tuple[ApiKey, str]:
-    """Create a key and, if it is new, its carrier; return the key and its secret, which nobody can read again."""
+    """Create a key and, if new, its carrier; return the key and its secret, which is shown this once."""
     secret = "vg_" + _random(8) + "_" + _random(32)
     secret += _checksum(secret)
     with writing(engine) as connection:
@@ -106,7 +108,8 @@ def find(engine: sa.Engine, secret: str, now: dt.datetime) -> ApiKey | None:
         return None
     key = _key(row)
     if key.usable(now) and (key.last_used_at is None or abs(now - key.last_used_at) >= _USE_NOTED_EVERY):
-        with writing(engine) as connection:
+        # A full disk must not keep anyone from reading.
+        with contextlib.suppress(StoreError), writing(engine) as connection:
             connection.execute(
                 sa.update(schema.api_keys).where(schema.api_keys.c.id == key.id).values(last_used_at=now)
             )
@@ -120,7 +123,7 @@ def all_keys(engine: sa.Engine) -> list[ApiKey]:
 
 
 def revoke(engine: sa.Engine, which: str, now: dt.datetime) -> list[ApiKey]:
-    """Revoke the key with this id or prefix; return what was revoked (empty: no usable key is called that)."""
+    """Revoke the key with this id or prefix; return what was revoked (empty: no such key, or done before)."""
     keys = schema.api_keys
     with writing(engine) as connection:
         ids = connection.scalars(

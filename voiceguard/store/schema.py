@@ -113,7 +113,8 @@ calls = sa.Table(
     sa.Column("started_at", UTCDateTime, nullable=False),
     sa.Column("received_at", UTCDateTime, nullable=False, default=_now),
     sa.Column("identity", sa.Text),  # the SIP Identity header as received
-    sa.Column("attestation", Json),  # what was read from `identity` or from the carrier's own form of it
+    sa.Column("passports", Json),  # what was read from it
+    sa.Column("attestation", Json),  # from the tokens, or from the switch's own form
     sa.Column("upstream_provider", sa.String(255)),
     sa.Column("recording_basis", sa.String(64)),
     sa.Column("remote_channel", sa.Integer),

@@ -1,0 +1,195 @@
+"""Calls and their screenings: written once, in one transaction; read by id or page by page."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from voiceguard.errors import RecordingsUnavailable
+from voiceguard.screening import ChannelScreening, Quality, Screening, Segment, Window
+from voiceguard.store import schema
+from voiceguard.store.recordings import Recordings
+from voiceguard.verdict import Reason, Verdict
+
+
+@dataclass(frozen=True)
+class NewCall:
+    """A call as a carrier tells of it."""
+
+    id: str
+    carrier_id: str
+    started_at: dt.datetime
+    received_at: dt.datetime
+    carrier_call_id: str | None = None
+    caller: str | None = None
+    callee: str | None = None
+    identity: str | None = None
+    """The SIP ``Identity`` headers as received."""
+    passports: list[dict[str, Any]] | None = None
+    attestation: dict[str, Any] | None = None
+    upstream_provider: str | None = None
+    recording_basis: str | None = None
+    remote_channel: int | None = None
+
+
+@dataclass(frozen=True)
+class Call(NewCall):
+    """A call as the database knows it."""
+
+    seq: int = 0
+    """Place in the order of arrival."""
+    recording_sha256: str = ""
+    campaign_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which calls a page shows; None leaves a field open. Times and scores: from, included; to, not."""
+
+    carrier_id: str | None = None
+    verdict: Verdict | None = None
+    caller: str | None = None
+    callee: str | None = None
+    campaign_id: str | None = None
+    started_from: dt.datetime | None = None
+    started_to: dt.datetime | None = None
+    score_from: float | None = None
+    score_to: float | None = None
+
+
+def insert(connection: sa.Connection, recordings: Recordings, call: NewCall, screening: Screening) -> None:
+    """Write the call, its recording's row and its screening in the caller's transaction.
+
+    Raises
+    ------
+    RecordingsUnavailable
+        The recording is no longer in the store: it was deleted with another call at this very moment.
+    """
+    _insert_recording(connection, screening)
+    # The row is locked now, so retention waits; what it deleted before is seen here.
+    if not recordings.exists(screening.sha256):
+        raise RecordingsUnavailable("The same recording was deleted with another call just now; post again.")
+    seq = connection.execute(
+        sa.insert(schema.calls)
+        .values(**dataclasses.asdict(call), recording_sha256=screening.sha256)
+        .returning(schema.calls.c.seq)
+    ).scalar_one()
+    decision = screening.decision
+    connection.execute(
+        sa.insert(schema.screenings).values(
+            call_seq=seq,
+            verdict=decision.verdict,
+            reason=decision.reason,
+            score=decision.score,
+            probability=decision.probability,
+            threshold=screening.threshold,
+            review_threshold=screening.review_threshold,
+            model=screening.model,
+            deciding_channel=screening.deciding_channel,
+            channels=[dataclasses.asdict(channel) for channel in screening.channels],
+        )
+    )
+
+
+def _insert_recording(connection: sa.Connection, screening: Screening) -> None:
+    dialect: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = dialect(schema.recordings).values(
+        sha256=screening.sha256,
+        size_bytes=screening.size_bytes,
+        container=screening.container,
+        codec=screening.codec,
+        rate_hz=screening.rate_hz,
+        duration_s=screening.duration_s,
+    )
+    # An update of what is equal anyway: DO NOTHING would not lock the row.
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[schema.recordings.c.sha256], set_={"size_bytes": statement.excluded.size_bytes}
+        )
+    )
+
+
+def get(
+    connection: sa.Connection, call_id: str, *, carrier_id: str | None = None
+) -> tuple[Call, Screening] | None:
+    """Return a call and its screening; None if there is none, or not of this carrier."""
+    query = _query().where(schema.calls.c.id == call_id)
+    if carrier_id is not None:
+        query = query.where(schema.calls.c.carrier_id == carrier_id)
+    row = connection.execute(query).one_or_none()
+    return _from_row(row) if row else None
+
+
+def page(
+    connection: sa.Connection, wanted: Filter, *, before_seq: int | None, limit: int
+) -> list[tuple[Call, Screening]]:
+    """Return up to ``limit`` calls that ``wanted`` lets through, latest first, before ``before_seq``."""
+    calls, screenings = schema.calls.c, schema.screenings.c
+    conditions = [
+        column == value
+        for column, value in (
+            (calls.carrier_id, wanted.carrier_id),
+            (calls.caller, wanted.caller),
+            (calls.callee, wanted.callee),
+            (calls.campaign_id, wanted.campaign_id),
+            (screenings.verdict, wanted.verdict),
+        )
+        if value is not None
+    ]
+    if wanted.started_from is not None:
+        conditions.append(calls.started_at >= wanted.started_from)
+    if wanted.started_to is not None:
+        conditions.append(calls.started_at < wanted.started_to)
+    if wanted.score_from is not None:
+        conditions.append(screenings.score >= wanted.score_from)
+    if wanted.score_to is not None:
+        conditions.append(screenings.score < wanted.score_to)
+    if before_seq is not None:
+        conditions.append(calls.seq < before_seq)
+    query = _query().where(*conditions).order_by(calls.seq.desc()).limit(limit)
+    return [_from_row(row) for row in connection.execute(query)]
+
+
+def _query() -> sa.Select[tuple[Any, ...]]:
+    screenings = [
+        column.label(f"s_{column.name}") for column in schema.screenings.c if column.name != "call_seq"
+    ]
+    recordings = [column.label(f"r_{column.name}") for column in schema.recordings.c]
+    return sa.select(schema.calls, *screenings, *recordings).join(schema.screenings).join(schema.recordings)
+
+
+def _from_row(row: sa.Row[tuple[Any, ...]]) -> tuple[Call, Screening]:
+    values = row._asdict()
+    call = Call(**{field.name: values[field.name] for field in dataclasses.fields(Call)})
+    screening = Screening(
+        sha256=values["r_sha256"],
+        size_bytes=values["r_size_bytes"],
+        container=values["r_container"],
+        codec=values["r_codec"],
+        rate_hz=values["r_rate_hz"],
+        duration_s=values["r_duration_s"],
+        model=values["s_model"],
+        threshold=values["s_threshold"],
+        review_threshold=values["s_review_threshold"],
+        channels=tuple(_channel(channel) for channel in values["s_channels"]),
+        deciding_channel=values["s_deciding_channel"],
+    )
+    return call, screening
+
+
+def _channel(values: dict[str, Any]) -> ChannelScreening:
+    return ChannelScreening(
+        channel=values["channel"],
+        verdict=Verdict(values["verdict"]),
+        reason=Reason(values["reason"]) if values["reason"] else None,
+        score=values["score"],
+        probability=values["probability"],
+        windows=tuple(Window(**window) for window in values["windows"]),
+        speech=tuple(Segment(**segment) for segment in values["speech"]),
+        quality=Quality(**values["quality"]),
+    )
