@@ -88,7 +88,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name="pk_calls"),
         sa.UniqueConstraint("id", name="uq_calls_id"),
         sqlite_autoincrement=True,
-        sqlite_autoincrement=True,
     )
     op.create_index("ix_calls_callee", "calls", ["callee"])
     op.create_index("ix_calls_caller", "calls", ["caller"])
