@@ -1,0 +1,1 @@
+"""Archive scans: find recordings, score them in worker processes, write one row for each channel."""

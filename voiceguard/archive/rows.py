@@ -1,0 +1,123 @@
+"""What a scan writes: one row for each recording and channel."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from voiceguard.screening import Window
+
+if TYPE_CHECKING:
+    from voiceguard.screening import Screening
+
+SCHEMA_VERSION = 1
+"""Raised whenever a column of :class:`Row` changes; written into Parquet metadata and the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One channel of one recording, or one recording that could not be screened.
+
+    The fields are the columns of the output, in this order. A row with ``error`` set has no verdict; its
+    ``sha256`` is there when the bytes could be read.
+    """
+
+    path: str
+    channel: int | None = None
+    sha256: str | None = None
+    duration_s: float | None = None
+    speech_s: float | None = None
+    verdict: str | None = None
+    reason: str | None = None
+    score: float | None = None
+    probability: float | None = None
+    threshold: float | None = None
+    model: str | None = None
+    codec: str | None = None
+    rate_hz: int | None = None
+    error: str | None = None
+    """``code: message``; :mod:`voiceguard.errors` and :mod:`voiceguard.archive.worker` list the codes."""
+    windows: tuple[Window, ...] | None = None
+
+
+COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What became of one file.
+
+    Attributes
+    ----------
+    verdict
+        The recording's verdict, that of its deciding channel; None when the file could not be screened.
+    rows
+        At least one, ordered by channel.
+    """
+
+    verdict: str | None
+    rows: tuple[Row, ...]
+
+
+def printable_path(path: str) -> str:
+    r"""Return a path as text that any UTF-8 file can hold: bytes that are not UTF-8 become ``\xNN``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def scored(path: str, screening: Screening) -> Scored:
+    """Make the rows of a screened recording."""
+    rows = tuple(
+        Row(
+            path=printable_path(path),
+            channel=channel.channel,
+            sha256=screening.sha256,
+            duration_s=screening.duration_s,
+            speech_s=channel.quality.speech_s,
+            verdict=channel.verdict.value,
+            reason=channel.reason.value if channel.reason else None,
+            score=channel.score,
+            probability=channel.probability,
+            threshold=screening.threshold,
+            model=screening.model,
+            codec=screening.codec,
+            rate_hz=screening.rate_hz,
+            windows=channel.windows,
+        )
+        for channel in screening.channels
+    )
+    return Scored(screening.decision.verdict.value, rows)
+
+
+def failed(path: str, code: str, message: str, sha256: str | None = None) -> Scored:
+    """Make the row of a file that could not be screened."""
+    return Scored(None, (Row(path=printable_path(path), sha256=sha256, error=f"{code}: {message}"),))
+
+
+def for_path(result: Scored, path: str) -> Scored:
+    """Return the same result for another file with the same content."""
+    name = printable_path(path)
+    return Scored(result.verdict, tuple(dataclasses.replace(row, path=name) for row in result.rows))
+
+
+def to_json(result: Scored) -> str:
+    """Write a result as JSON, without the path; :func:`from_json` reads it back exactly."""
+    rows = []
+    for row in result.rows:
+        fields = {name: getattr(row, name) for name in COLUMNS[1:]}
+        if row.windows is not None:
+            fields["windows"] = [(window.start_s, window.end_s, window.score) for window in row.windows]
+        rows.append(fields)
+    return json.dumps([result.verdict, rows], separators=(",", ":"), allow_nan=False)
+
+
+def from_json(path: str, text: str) -> Scored:
+    """Read what :func:`to_json` wrote."""
+    verdict, rows = json.loads(text)
+    name = printable_path(path)
+    for fields in rows:
+        if fields["windows"] is not None:
+            fields["windows"] = tuple(Window(*window) for window in fields["windows"])
+    return Scored(verdict, tuple(Row(path=name, **fields) for fields in rows))
