@@ -33,7 +33,8 @@ class Scope(enum.StrEnum):
 
     CALLS_WRITE = "calls:write"
     CALLS_READ = "calls:read"
-    WEBHOOKS = "webhooks"
+    WEBHOOKS_WRITE = "webhooks:write"
+    WEBHOOKS_READ = "webhooks:read"
     STREAMS = "streams"
     NOTICES = "notices"
 

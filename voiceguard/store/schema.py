@@ -187,14 +187,18 @@ tombstones = sa.Table(
 webhook_endpoints = sa.Table(
     "webhook_endpoints",
     metadata,
-    _id("endpoint"),
+    sa.Column("seq", Seq, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(64), nullable=False, unique=True, default=lambda: new_id("endpoint")),
     sa.Column("carrier_id", sa.ForeignKey("carriers.id"), nullable=False, index=True),
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("events", Json, nullable=False),
-    sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("secret", sa.Text, nullable=False),  # plain: signing needs it
+    sa.Column("previous_secret", sa.Text),  # signs too until receivers have the new one
+    sa.Column("previous_secret_until", UTCDateTime),
     sa.Column("created_at", UTCDateTime, nullable=False, default=_now),
     sa.Column("disabled_at", UTCDateTime),
     sa.Column("disabled_reason", sa.String(200)),
+    sqlite_autoincrement=True,
 )
 
 outbox = sa.Table(
@@ -210,18 +214,30 @@ outbox = sa.Table(
 deliveries = sa.Table(
     "deliveries",
     metadata,
-    _id("delivery"),
+    sa.Column("seq", Seq, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(64), nullable=False, unique=True, default=lambda: new_id("delivery")),
     sa.Column("event_id", sa.ForeignKey("outbox.id", ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column(
-        "endpoint_id", sa.ForeignKey("webhook_endpoints.id", ondelete="CASCADE"), nullable=False, index=True
-    ),
+    sa.Column("endpoint_id", sa.ForeignKey("webhook_endpoints.id", ondelete="CASCADE"), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),  # pending, delivered, failed
-    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),  # since the event or the last replay
     sa.Column("next_attempt_at", UTCDateTime),
-    sa.Column("leased_until", UTCDateTime),
-    sa.Column("last_status", sa.Integer),
-    sa.Column("last_error", sa.String(500)),
+    sa.Column("leased_until", UTCDateTime),  # a sender is at it; later than that, it has died
+    sa.Column("lease", sa.String(32)),  # which sender
     sa.Column("created_at", UTCDateTime, nullable=False, default=_now),
     sa.Column("delivered_at", UTCDateTime),
     sa.Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),
+    sa.Index("ix_deliveries_endpoint_state_next_attempt_at", "endpoint_id", "state", "next_attempt_at"),
+    sa.Index("ix_deliveries_endpoint_seq", "endpoint_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+delivery_attempts = sa.Table(
+    "delivery_attempts",
+    metadata,
+    sa.Column("seq", Seq, primary_key=True, autoincrement=True),
+    sa.Column("delivery_id", sa.ForeignKey("deliveries.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("attempted_at", UTCDateTime, nullable=False),
+    sa.Column("duration_s", sa.Double, nullable=False),
+    sa.Column("status", sa.Integer),  # of the answer, if one came
+    sa.Column("error", sa.String(200)),
 )

@@ -145,21 +145,27 @@ def upgrade() -> None:
 
     op.create_table(
         "webhook_endpoints",
+        sa.Column("seq", Seq, autoincrement=True, nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("carrier_id", sa.String(length=64), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("events", Json, nullable=False),
         sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("previous_secret", sa.Text(), nullable=True),
+        sa.Column("previous_secret_until", UTCDateTime, nullable=True),
         sa.Column("created_at", UTCDateTime, nullable=False),
         sa.Column("disabled_at", UTCDateTime, nullable=True),
         sa.Column("disabled_reason", sa.String(length=200), nullable=True),
         sa.ForeignKeyConstraint(["carrier_id"], ["carriers.id"], name="fk_webhook_endpoints_carrier_id"),
-        sa.PrimaryKeyConstraint("id", name="pk_webhook_endpoints"),
+        sa.PrimaryKeyConstraint("seq", name="pk_webhook_endpoints"),
+        sa.UniqueConstraint("id", name="uq_webhook_endpoints_id"),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_webhook_endpoints_carrier_id", "webhook_endpoints", ["carrier_id"])
 
     op.create_table(
         "deliveries",
+        sa.Column("seq", Seq, autoincrement=True, nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("event_id", sa.String(length=64), nullable=False),
         sa.Column("endpoint_id", sa.String(length=64), nullable=False),
@@ -167,8 +173,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_attempt_at", UTCDateTime, nullable=True),
         sa.Column("leased_until", UTCDateTime, nullable=True),
-        sa.Column("last_status", sa.Integer(), nullable=True),
-        sa.Column("last_error", sa.String(length=500), nullable=True),
+        sa.Column("lease", sa.String(length=32), nullable=True),
         sa.Column("created_at", UTCDateTime, nullable=False),
         sa.Column("delivered_at", UTCDateTime, nullable=True),
         sa.ForeignKeyConstraint(
@@ -180,11 +185,36 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["event_id"], ["outbox.id"], name="fk_deliveries_event_id", ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
+        sa.PrimaryKeyConstraint("seq", name="pk_deliveries"),
+        sa.UniqueConstraint("id", name="uq_deliveries_id"),
+        sqlite_autoincrement=True,
     )
-    op.create_index("ix_deliveries_endpoint_id", "deliveries", ["endpoint_id"])
+    op.create_index("ix_deliveries_endpoint_seq", "deliveries", ["endpoint_id", "seq"])
+    op.create_index(
+        "ix_deliveries_endpoint_state_next_attempt_at",
+        "deliveries",
+        ["endpoint_id", "state", "next_attempt_at"],
+    )
     op.create_index("ix_deliveries_event_id", "deliveries", ["event_id"])
     op.create_index("ix_deliveries_state_next_attempt_at", "deliveries", ["state", "next_attempt_at"])
+
+    op.create_table(
+        "delivery_attempts",
+        sa.Column("seq", Seq, autoincrement=True, nullable=False),
+        sa.Column("delivery_id", sa.String(length=64), nullable=False),
+        sa.Column("attempted_at", UTCDateTime, nullable=False),
+        sa.Column("duration_s", sa.Double(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("error", sa.String(length=200), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["delivery_id"],
+            ["deliveries.id"],
+            name="fk_delivery_attempts_delivery_id",
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("seq", name="pk_delivery_attempts"),
+    )
+    op.create_index("ix_delivery_attempts_delivery_id", "delivery_attempts", ["delivery_id"])
 
     op.create_table(
         "screenings",
@@ -214,9 +244,13 @@ def downgrade() -> None:
     op.drop_index("ix_screenings_score", table_name="screenings")
 
     op.drop_table("screenings")
+    op.drop_index("ix_delivery_attempts_delivery_id", table_name="delivery_attempts")
+
+    op.drop_table("delivery_attempts")
     op.drop_index("ix_deliveries_state_next_attempt_at", table_name="deliveries")
     op.drop_index("ix_deliveries_event_id", table_name="deliveries")
-    op.drop_index("ix_deliveries_endpoint_id", table_name="deliveries")
+    op.drop_index("ix_deliveries_endpoint_state_next_attempt_at", table_name="deliveries")
+    op.drop_index("ix_deliveries_endpoint_seq", table_name="deliveries")
 
     op.drop_table("deliveries")
     op.drop_index("ix_webhook_endpoints_carrier_id", table_name="webhook_endpoints")
