@@ -9,7 +9,8 @@
     │   ├── InvalidSamples
     │   ├── RecordingTooLong
     │   ├── RecordingTooLarge
-    │   └── TooManyChannels
+    │   ├── TooManyChannels
+    │   └── NoSuchChannel
     ├── SignallingError            what the network said about the call can't be read
     │   ├── InvalidPassport
     │   └── InvalidAttestation
@@ -121,6 +122,13 @@ class InvalidAttestation(SignallingError):
     remedy = (
         "Send A, B or C, a verstat value, or the switch's own fields, as docs/api/attestation.md lists them."
     )
+
+
+class NoSuchChannel(AudioError):
+    """The recording has no channel of that number."""
+
+    code = "no_such_channel"
+    remedy = "Count channels from 0."
 
 
 class ModelError(VoiceGuardError):

@@ -7,8 +7,18 @@ so there is one place where a recording becomes a verdict.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+
+from voiceguard.audio import RATE_HZ, Limits, Recording, decode
+from voiceguard.detector import Detector, default_model_dir
+from voiceguard.errors import NoSuchChannel
+from voiceguard.features import cut_windows
+from voiceguard.vad import FRAME_SAMPLES, MIN_SCORED_S, Segment, segments, speech_frames
 from voiceguard.verdict import Reason, Verdict
+
+MAX_SNR_DB = 60.0
 
 
 @dataclass(frozen=True)
@@ -18,14 +28,6 @@ class Window:
     start_s: float
     end_s: float
     score: float
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of speech; times in seconds from the recording's start."""
-
-    start_s: float
-    end_s: float
 
 
 @dataclass(frozen=True)
@@ -82,3 +84,156 @@ class Screening:
     def decision(self) -> ChannelScreening:
         """The channel that decides."""
         return self.channels[self.deciding_channel]
+
+
+class Screener:
+    """Screens recordings with one detector; safe to share between threads.
+
+    Examples
+    --------
+    >>> screener = Screener.load()
+    >>> screening = screener.screen(Path("audio_samples/human-asterisk-en-ulaw.wav"))
+    >>> screening.decision.verdict  # doctest: +SKIP
+    <Verdict.HUMAN: 'human'>
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+        self.calibration = detector.record.calibration
+
+    @classmethod
+    def load(cls, model_dir: Path | None = None) -> Screener:
+        """Load a model: the given folder, else the one of ``VOICEGUARD_MODEL``, else the shipped one.
+
+        Raises
+        ------
+        ModelError
+            If the model is missing, altered or of another version.
+        """
+        return cls(Detector(model_dir or default_model_dir()))
+
+    @property
+    def model_id(self) -> str:
+        """Name of the loaded model."""
+        return self.detector.record.id
+
+    def screen(
+        self,
+        source: Path | bytes,
+        *,
+        name: str | None = None,
+        remote_channel: int | None = None,
+        limits: Limits | None = None,
+    ) -> Screening:
+        """Screen one recording.
+
+        Parameters
+        ----------
+        source : Path or bytes
+            The recording as received.
+        name : str, optional
+            Its file name, a hint for headerless formats.
+        remote_channel : int, optional
+            Channel of the party to judge, from 0; without it the channel with the highest score decides.
+        limits : Limits, optional
+            Caps on bytes, seconds and channels.
+
+        Raises
+        ------
+        AudioError
+            If the recording can't be read, or has no such channel.
+        """
+        return self.screen_recording(decode(source, name=name, limits=limits or Limits()), remote_channel)
+
+    def screen_recording(self, recording: Recording, remote_channel: int | None = None) -> Screening:
+        """Screen a decoded recording; see :meth:`screen`."""
+        if remote_channel is not None and not 0 <= remote_channel < len(recording.channels):
+            raise NoSuchChannel(
+                f"Expected a remote channel from 0 to {len(recording.channels) - 1}; got {remote_channel}."
+            )
+        channels = tuple(
+            self._screen_channel(index, samples, recording.clipped_share[index])
+            for index, samples in enumerate(recording.channels)
+        )
+        deciding = remote_channel
+        if deciding is None:
+            deciding = max(range(len(channels)), key=lambda index: _strength(channels[index]))
+        return Screening(
+            sha256=recording.sha256,
+            size_bytes=recording.size_bytes,
+            container=recording.container,
+            codec=recording.codec,
+            rate_hz=recording.rate_hz,
+            duration_s=recording.duration_s,
+            model=self.model_id,
+            threshold=self.calibration.flag_threshold,
+            review_threshold=self.calibration.review_threshold,
+            channels=channels,
+            deciding_channel=deciding,
+        )
+
+    def _screen_channel(self, index: int, samples: np.ndarray, clipped_share: float) -> ChannelScreening:
+        speech = speech_frames(samples)
+        quality = _measure(samples, speech, clipped_share)
+        windows: tuple[Window, ...] = ()
+        score = None
+        if quality.speech_s >= MIN_SCORED_S:
+            cut = cut_windows(samples, speech)
+            raw = self.detector.score(cut)
+            seconds = np.array([window.speech.sum() * FRAME_SAMPLES / RATE_HZ for window in cut])
+            windows = tuple(
+                Window(
+                    round(window.start_s, 2),
+                    round(window.end_s, 2),
+                    self.calibration.score(float(value), float(length)),
+                )
+                for window, value, length in zip(cut, raw, seconds, strict=True)
+            )
+            score = self.calibration.score(float(np.average(raw, weights=seconds)), float(seconds.sum()))
+        verdict, reason = self.calibration.decide(score, quality.speech_s, quality.snr_db, clipped_share)
+        return ChannelScreening(
+            channel=index,
+            verdict=verdict,
+            reason=reason,
+            score=score,
+            probability=None if score is None else self.calibration.probability(score),
+            windows=windows,
+            speech=segments(speech),
+            quality=quality,
+        )
+
+
+def _strength(channel: ChannelScreening) -> tuple[bool, float, float]:
+    """How much a channel has to say: a verdict before none, then the score, then seconds of speech."""
+    decided = channel.reason in (None, Reason.NEAR_THRESHOLD)
+    score = channel.score if channel.score is not None else -np.inf
+    return decided, score, channel.quality.speech_s
+
+
+def _measure(samples: np.ndarray, speech: np.ndarray, clipped_share: float) -> Quality:
+    """Measure one channel, samples of shape (n,) and its speech mask of shape (n // 80,)."""
+    speech_s = round(float(speech.sum()) * FRAME_SAMPLES / RATE_HZ, 2)
+    if not speech.any():
+        return Quality(speech_s, -120.0, 0.0, 0.0, clipped_share)
+    frames = samples[: len(speech) * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
+    power = np.einsum("ij,ij->i", frames, frames) / FRAME_SAMPLES
+    level = float(power[speech].mean()) + 1e-12
+    # Pauses next to speech hold its hangover: the quieter half of them is the background.
+    pauses = np.sort(power[~speech])
+    noise = float(pauses[: max(len(pauses) // 2, 1)].mean()) if len(pauses) else 0.0
+    snr_db = min(10 * np.log10(level / (noise + 1e-12)), MAX_SNR_DB) if len(pauses) >= 10 else MAX_SNR_DB
+    return Quality(
+        speech_s=speech_s,
+        level_db=round(float(10 * np.log10(level)), 1),
+        snr_db=round(float(snr_db), 1),
+        bandwidth_hz=_bandwidth(frames[speech]),
+        clipped_share=clipped_share,
+    )
+
+
+def _bandwidth(frames: np.ndarray) -> float:
+    """Frequency below which 99.5 % of the speech's power above 200 Hz lies; frames of shape (m, 80)."""
+    chosen = frames[:: max(len(frames) // 500, 1)]
+    power = (np.abs(np.fft.rfft(chosen * np.hanning(FRAME_SAMPLES), 256, axis=1)) ** 2).sum(axis=0)[6:]
+    share = np.cumsum(power) / (power.sum() + 1e-12)
+    return float((int(np.searchsorted(share, 0.995)) + 6) * RATE_HZ / 256)

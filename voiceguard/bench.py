@@ -1,0 +1,86 @@
+"""What screening costs, stage by stage, against a plain log-spectrogram of the same audio in the same run."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+import soundfile
+
+from voiceguard.audio import RATE_HZ, decode
+from voiceguard.features import cut_windows, extract
+from voiceguard.screening import Screener
+from voiceguard.vad import speech_frames
+
+SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage's cost: best of the repeats."""
+
+    name: str
+    seconds: float
+    spectrograms: float
+    """Cost in plain log-spectrograms of the same audio."""
+    real_time: float
+    """Seconds of audio a second of one core."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All stages, of ``audio_s`` seconds of audio that hold ``speech_s`` seconds of speech."""
+
+    audio_s: float
+    speech_s: float
+    stages: tuple[Stage, ...]
+
+
+def log_spectrogram(samples: np.ndarray) -> np.ndarray:
+    """Plain log-spectrogram, 256-point Hann, 10 ms hop: the unit of cost; (n,) -> (frames, 129)."""
+    frames = np.lib.stride_tricks.sliding_window_view(samples, 256)[::80]
+    spectrum = scipy.fft.rfft(frames * np.hanning(256).astype(np.float32), axis=1)
+    return np.log(np.abs(spectrum) ** 2 + 1e-10)
+
+
+def run_bench(screener: Screener, samples: np.ndarray, *, repeats: int = 7) -> Bench:
+    """Time one thread on 30 seconds made of ``samples``, as a G.711 µ-law WAV file in memory.
+
+    Parameters
+    ----------
+    screener : Screener
+    samples : np.ndarray [shape=(n,), float32, -1..1]
+        Speech at 8 kHz; repeated or cut to 30 seconds.
+    repeats : int
+        Each stage runs this often, all stages in turn; the best time of each counts.
+    """
+    audio = np.resize(samples, round(SECONDS * RATE_HZ)).astype(np.float32)
+    file = io.BytesIO()
+    soundfile.write(file, audio, RATE_HZ, format="WAV", subtype="ULAW")
+    raw = file.getvalue()
+    recording = decode(raw)
+    channel = recording.channels[0]
+    speech = speech_frames(channel)
+    windows = cut_windows(channel, speech)
+    features = extract(windows)
+    work: dict[str, Callable[[], object]] = {
+        "log-spectrogram": lambda: log_spectrogram(channel),
+        "decode": lambda: decode(raw),
+        "speech": lambda: speech_frames(channel),
+        "features": lambda: extract(windows),
+        "model": lambda: screener.detector.score_features(features),
+        "screen, end to end": lambda: screener.screen(raw),
+    }
+    best = dict.fromkeys(work, float("inf"))
+    for _ in range(repeats):
+        for name, run in work.items():
+            start = time.perf_counter()
+            run()
+            best[name] = min(best[name], time.perf_counter() - start)
+    unit = best["log-spectrogram"]
+    stages = tuple(Stage(name, cost, cost / unit, SECONDS / cost) for name, cost in best.items())
+    return Bench(SECONDS, float(speech.sum()) / 100, stages)

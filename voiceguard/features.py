@@ -1,0 +1,422 @@
+"""Windows of speech -> named spectral features.
+
+One place for serving, training and the reviewers' explanations. A window's features are functionals
+(statistics over time) of fine spectral dynamics: how cepstra, band energies, periodicity and the all-pole fit
+move from frame to frame. Means are left out wherever the channel sets them.
+
+Sources: linear-frequency cepstra as in Sahidullah, Kinnunen and Hanilçi, "A comparison of features for
+synthetic speech detection", Interspeech 2015; modulation spectra as in Wu et al., ICASSP 2013; reflection
+coefficients by the Levinson-Durbin recursion (Makhoul, Proc. IEEE 63, 1975).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+
+from voiceguard.audio import RATE_HZ
+from voiceguard.vad import FRAME_SAMPLES
+
+WINDOW_S = 4.0
+"""Seconds of speech in a window."""
+MIN_WINDOW_S = 1.5
+"""A rest shorter than this joins the window before it."""
+CONTEXT_SAMPLES = 800
+"""Audio kept on both sides of a stretch of speech, so that differences over time reach across its edges."""
+FLOOR_DB = -60.0
+"""Power floor below the window's mean speech power: what a codec left under it is not evidence."""
+BAND_LOW_HZ, BAND_HIGH_HZ = 200.0, 3700.0
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """One short-time analysis: window and hop in samples, bands, cepstral coefficients without the zeroth."""
+
+    name: str
+    window_samples: int
+    hop_samples: int
+    bands: int
+    coefficients: int
+
+
+RESOLUTIONS = (
+    Resolution("short", 128, 32, 24, 20),
+    Resolution("medium", 256, 40, 40, 30),
+    Resolution("long", 512, 80, 60, 40),
+)
+STEPS = (1, 2, 4)
+ORDERS = (1, 2, 3)
+LAGS = (1, 2, 3, 5, 8)
+MODULATION_HZ = (0.5, 2.0, 4.0, 8.0, 16.0, 28.0, 50.0)
+LPC_ORDER = 10
+PITCH_LAGS = (RATE_HZ // 400, RATE_HZ // 60)
+
+
+@dataclass(frozen=True)
+class SpeechWindow:
+    """What the detector scores once.
+
+    ``samples`` holds the speech with some context; ``speech`` marks its 10 ms frames that count, shape
+    (len(samples) // 80,).
+    """
+
+    start_s: float
+    end_s: float
+    samples: np.ndarray
+    speech: np.ndarray
+
+
+def cut_windows(samples: np.ndarray, speech: np.ndarray, window_s: float = WINDOW_S) -> list[SpeechWindow]:
+    """Cut a channel into windows that hold ``window_s`` seconds of speech each.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n,), float32, -1..1]
+        One channel at 8 kHz.
+    speech : np.ndarray [shape=(n // 80,), bool]
+        Its speech frames, as :func:`voiceguard.vad.speech_frames` marks them.
+    window_s : float
+        Seconds of speech a window; the last one holds ``MIN_WINDOW_S`` to ``window_s + MIN_WINDOW_S``.
+    """
+    frames = np.flatnonzero(speech)
+    per_window = round(window_s * RATE_HZ / FRAME_SAMPLES)
+    least = round(MIN_WINDOW_S * RATE_HZ / FRAME_SAMPLES)
+    starts = list(range(0, len(frames), per_window))
+    if len(starts) > 1 and len(frames) - starts[-1] < least:
+        starts.pop()
+    return [
+        _gather(samples, frames[start:end])
+        for start, end in zip(starts, [*starts[1:], len(frames)], strict=True)
+    ]
+
+
+def _gather(samples: np.ndarray, frames: np.ndarray) -> SpeechWindow:
+    """Join the stretches that hold these frames, each with its context, leaving longer pauses out."""
+    context = CONTEXT_SAMPLES // FRAME_SAMPLES
+    breaks = np.flatnonzero(np.diff(frames) > 2 * context)
+    firsts = frames[np.concatenate([[0], breaks + 1])]
+    lasts = frames[np.concatenate([breaks, [len(frames) - 1]])]
+    pieces, masks = [], []
+    last_frame = len(samples) // FRAME_SAMPLES
+    for first, last in zip(firsts, lasts, strict=True):
+        begin, end = max(first - context, 0), min(last + 1 + context, last_frame)
+        pieces.append(samples[begin * FRAME_SAMPLES : end * FRAME_SAMPLES])
+        mask = np.zeros(end - begin, dtype=bool)
+        mask[frames[(frames >= first) & (frames <= last)] - begin] = True
+        masks.append(mask)
+    return SpeechWindow(
+        start_s=frames[0] * FRAME_SAMPLES / RATE_HZ,
+        end_s=(frames[-1] + 1) * FRAME_SAMPLES / RATE_HZ,
+        samples=np.concatenate(pieces),
+        speech=np.concatenate(masks),
+    )
+
+
+def extract(windows: Iterable[SpeechWindow]) -> np.ndarray:
+    """Compute the features of each window.
+
+    Returns
+    -------
+    np.ndarray [shape=(windows, features), float32, finite]
+        Columns are named by :func:`feature_names`.
+    """
+    rows = [_extract_window(window) for window in windows]
+    return np.stack(rows) if rows else np.zeros((0, len(feature_names())), np.float32)
+
+
+@functools.cache
+def feature_names() -> tuple[str, ...]:
+    """Name each column of :func:`extract`, as ``family.quantity.statistic``."""
+    noise = np.random.default_rng(0).standard_normal(2 * RATE_HZ).astype(np.float32) * np.float32(0.1)
+    window = SpeechWindow(0.0, 2.0, noise, np.ones(len(noise) // FRAME_SAMPLES, dtype=bool))
+    return tuple(name for name, _ in _functionals(window))
+
+
+def power_spectrogram(samples: np.ndarray, resolution: Resolution) -> np.ndarray:
+    """Short-time power spectrum with a periodic Hann window.
+
+    Returns
+    -------
+    np.ndarray [shape=(1 + (n - window) // hop, window // 2 + 1), float32, >= 0]
+    """
+    frames = np.lib.stride_tricks.sliding_window_view(samples, resolution.window_samples)
+    spectrum = scipy.fft.rfft(frames[:: resolution.hop_samples] * _hann(resolution.window_samples), axis=1)
+    return spectrum.real**2 + spectrum.imag**2
+
+
+def linear_bands(resolution: Resolution) -> np.ndarray:
+    """Triangular filters, evenly spaced in frequency, shape (window // 2 + 1, bands), float32."""
+    return _triangles(resolution.window_samples, resolution.bands)
+
+
+def cepstra(log_bands: np.ndarray, coefficients: int) -> np.ndarray:
+    """Orthonormal DCT-II over bands, without the zeroth coefficient.
+
+    Parameters
+    ----------
+    log_bands : np.ndarray [shape=(frames, bands), float32]
+        Natural-log band powers.
+    coefficients : int
+        How many to keep.
+
+    Returns
+    -------
+    np.ndarray [shape=(frames, coefficients), float32]
+    """
+    return log_bands @ _dct(log_bands.shape[1], coefficients)
+
+
+def _extract_window(window: SpeechWindow) -> np.ndarray:
+    row = np.concatenate([np.ravel(values) for _, values in _blocks(window)])
+    return np.nan_to_num(row, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+
+
+def _functionals(window: SpeechWindow) -> Iterable[tuple[str, float]]:
+    for name, values in _blocks(window):
+        values = np.ravel(values)
+        for index, value in enumerate(values):
+            yield (f"{name}.{index}" if len(values) > 1 else name), float(value)
+
+
+def _blocks(window: SpeechWindow) -> Iterable[tuple[str, np.ndarray]]:
+    """Compute every family; each block is (name, values), values of any shape."""
+    samples = window.samples - np.float32(window.samples.mean())
+    if len(samples) < 1024:
+        samples = np.pad(samples, (0, 1024 - len(samples)))
+    medium: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    for resolution in RESOLUTIONS:
+        power = power_spectrogram(samples, resolution)
+        speech = _frame_mask(window.speech, len(power), resolution)
+        floor = power[speech].mean() * 10 ** (FLOOR_DB / 10) + 1e-16
+        log_bands = np.log(power @ linear_bands(resolution) + floor)
+        coefficients = np.ascontiguousarray(cepstra(log_bands, resolution.coefficients).T)
+        yield from _dynamics(f"lfcc_{resolution.name}", coefficients, speech)
+        if resolution.name == "medium":
+            medium = (power, log_bands, speech)
+            yield from _statics("lfcc", coefficients[:20, speech])
+    assert medium is not None
+    power, log_bands, speech = medium
+    yield from _bands(log_bands, speech)
+    yield from _periodicity(power, log_bands, speech)
+    yield from _spectrum_shape(power, speech)
+
+
+def _frame_mask(speech: np.ndarray, count: int, resolution: Resolution) -> np.ndarray:
+    """Which analysis frames have their centre in speech; all of them where none has."""
+    centres = np.arange(count) * resolution.hop_samples + resolution.window_samples // 2
+    frame = np.minimum(centres // FRAME_SAMPLES, len(speech) - 1)
+    mask = speech[frame] if len(speech) else np.zeros(count, dtype=bool)
+    return mask if mask.sum() >= 16 else np.ones(count, dtype=bool)
+
+
+def _dynamics(name: str, tracks: np.ndarray, speech: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
+    """Statistics of differences of several orders and steps, and autocorrelation.
+
+    ``tracks`` has shape (quantities, frames), C order.
+    """
+    for step in STEPS:
+        difference = tracks
+        first_spread = np.zeros(0)
+        for order in ORDERS:
+            difference = difference[:, step:] - difference[:, :-step]
+            lead = order * step // 2
+            chosen = speech[lead : lead + difference.shape[1]]
+            spread, skewness, kurtosis, peakedness = _moments(difference[:, chosen])
+            yield f"{name}.d{order}x{step}.log_spread", spread
+            yield f"{name}.d{order}x{step}.skewness", skewness
+            yield f"{name}.d{order}x{step}.kurtosis", kurtosis
+            yield f"{name}.d{order}x{step}.mean_absolute", peakedness
+            if order == 1:
+                first_spread = spread
+            else:
+                yield f"{name}.d{order}x{step}.relative_spread", spread - first_spread
+    centred = np.where(speech, tracks - tracks[:, speech].mean(axis=1, keepdims=True), np.float32(0))
+    power = np.einsum("ij,ij->i", centred, centred) + 1e-9
+    for lag in LAGS:
+        yield (
+            f"{name}.autocorrelation.{lag}",
+            (np.einsum("ij,ij->i", centred[:, lag:], centred[:, :-lag]) / power),
+        )
+
+
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Log standard deviation, skewness, kurtosis and mean absolute over standard deviation of each row.
+
+    Kurtosis and skewness are compressed (log and signed square root): their tails are heavy.
+    """
+    count = max(values.shape[1], 1)
+    values = values - values.mean(axis=1, keepdims=True)
+    squares = values * values
+    variance = np.einsum("ij->i", squares) / count + 1e-10
+    spread = np.sqrt(variance)
+    skewness = np.einsum("ij,ij->i", squares, values) / count / (variance * spread)
+    kurtosis = np.einsum("ij,ij->i", squares, squares) / count / (variance * variance)
+    absolute = np.abs(values, out=values).sum(axis=1) / count / spread
+    return np.log(spread), np.sign(skewness) * np.sqrt(np.abs(skewness)), np.log(kurtosis), absolute
+
+
+def _statics(name: str, tracks: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
+    """Statistics of the tracks themselves, shape (quantities, frames); their means are the channel's."""
+    spread, skewness, kurtosis, absolute = _moments(tracks)
+    yield f"{name}.log_spread", spread
+    yield f"{name}.skewness", skewness
+    yield f"{name}.kurtosis", kurtosis
+    yield f"{name}.mean_absolute", absolute
+    deciles = np.percentile(tracks[:, ::2], [10, 50, 90], axis=1).astype(np.float32)
+    scale = np.exp(spread)
+    yield f"{name}.range", (deciles[2] - deciles[0]) / scale
+    yield f"{name}.median", (deciles[1] - tracks.mean(axis=1)) / scale
+
+
+def _bands(log_bands: np.ndarray, speech: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
+    """Band energies: statistics, modulation spectrum, how far bands move together."""
+    pairs = np.ascontiguousarray(((log_bands[:, 0::2] + log_bands[:, 1::2]) / 2).T)
+    chosen = pairs[:, speech]
+    yield from _statics("bands", chosen)
+    centred = chosen - chosen.mean(axis=1, keepdims=True)
+    yield from _moment_block("bands.delta", pairs[:, 2:] - pairs[:, :-2], speech[1:-1])
+    size = scipy.fft.next_fast_len(centred.shape[1], real=True)
+    modulation = np.abs(scipy.fft.rfft(centred * np.hanning(centred.shape[1]).astype(np.float32), size)) ** 2
+    rate_hz = np.fft.rfftfreq(size, RESOLUTIONS[1].hop_samples / RATE_HZ)
+    ranges = np.stack(
+        [
+            modulation[:, (rate_hz >= low) & (rate_hz < high)].sum(axis=1)
+            for low, high in itertools.pairwise(MODULATION_HZ)
+        ]
+    )
+    yield "bands.modulation", np.log(ranges / (modulation.sum(axis=1) + 1e-9) + 1e-6)
+    normal = centred / (np.sqrt((centred**2).mean(axis=1, keepdims=True)) + 1e-6)
+    correlation = normal @ normal.T / normal.shape[1]
+    for distance in (1, 2, 3, 4, 6, 8, 12):
+        diagonal = np.diagonal(correlation, distance)
+        yield f"bands.correlation.{distance}", np.array([diagonal.mean(), diagonal.std()])
+    energy = np.log(np.exp(pairs - pairs.max()).sum(axis=0) + 1e-9)[None]
+    yield from _dynamics("energy", energy, speech)
+
+
+def _moment_block(name: str, values: np.ndarray, speech: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
+    spread, skewness, kurtosis, absolute = _moments(values[:, speech])
+    yield f"{name}.log_spread", spread
+    yield f"{name}.skewness", skewness
+    yield f"{name}.kurtosis", kurtosis
+    yield f"{name}.mean_absolute", absolute
+
+
+def _periodicity(
+    power: np.ndarray, log_bands: np.ndarray, speech: np.ndarray
+) -> Iterable[tuple[str, np.ndarray]]:
+    """Pitch movement, harmonicity, all-pole fit; dynamics of voiced and unvoiced frames apart."""
+    autocorrelation = scipy.fft.irfft(power, axis=1)
+    normal = autocorrelation[:, 1:] / (autocorrelation[:, :1] + 1e-16)
+    low, high = PITCH_LAGS
+    high = min(high, autocorrelation.shape[1] // 2)
+    search = normal[:, low - 1 : high - 1] / _lag_window(RESOLUTIONS[1].window_samples)[low:high]
+    harmonicity = search.max(axis=1)
+    lag = search.argmax(axis=1).astype(np.float32) + low
+    voiced = speech & (harmonicity > 0.45)
+    unvoiced = speech & ~voiced
+    yield "pitch.voiced_share", np.array([voiced.sum() / max(speech.sum(), 1)])
+    yield from _dynamics("pitch.harmonicity", harmonicity[None].astype(np.float32), speech)
+    log_lag = np.log(lag)[None]
+    steps = np.diff(log_lag, axis=1)
+    both = voiced[1:] & voiced[:-1]
+    calm = np.abs(steps[0]) < 0.15
+    if (both & calm).sum() >= 16:
+        yield "pitch.step", np.stack(_moments(steps[:, both & calm])).ravel()
+        bends = np.diff(steps, axis=1)
+        smooth = (both & calm)[1:] & (both & calm)[:-1]
+        yield "pitch.bend", np.stack(_moments(bends[:, smooth] if smooth.any() else bends)).ravel()
+        yield "pitch.jump_share", np.array([(both & ~calm).sum() / both.sum()])
+        yield "pitch.spread", np.array([np.log(log_lag[0, voiced].std() + 1e-4)])
+    else:
+        yield "pitch.step", np.zeros(4)
+        yield "pitch.bend", np.zeros(4)
+        yield "pitch.jump_share", np.zeros(1)
+        yield "pitch.spread", np.zeros(1)
+    reflection, gain = _reflection(autocorrelation[:, : LPC_ORDER + 1])
+    areas = np.ascontiguousarray(np.arctanh(np.clip(reflection, -0.999, 0.999)).T)
+    yield from _dynamics("lpc.area", areas, speech)
+    yield from _dynamics("lpc.gain", np.log(gain + 1e-9)[None].astype(np.float32), speech)
+    tracks = np.ascontiguousarray(cepstra(log_bands, 30).T)
+    second = tracks[:, 4:] - 2 * tracks[:, 2:-2] + tracks[:, :-4]
+    for name, mask in (("voiced", voiced), ("unvoiced", unvoiced)):
+        inner = mask[2:-2]
+        if inner.sum() < 16:
+            inner = np.ones_like(inner)
+        yield from _moment_block(f"lfcc_{name}.d2x2", second, inner)
+
+
+def _reflection(autocorrelation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Levinson-Durbin over all frames at once.
+
+    Returns reflection coefficients, shape (frames, order), in -1..1, and the prediction gain's inverse
+    (residual over signal power), shape (frames,), in 0..1.
+    """
+    frames, order = autocorrelation.shape[0], autocorrelation.shape[1] - 1
+    normal = (autocorrelation / (autocorrelation[:, :1] + 1e-16)).astype(np.float32)
+    normal[:, 0] = 1.0001
+    coefficients = np.zeros((frames, order + 1), np.float32)
+    coefficients[:, 0] = 1
+    reflection = np.zeros((frames, order), np.float32)
+    error = normal[:, 0].copy()
+    for index in range(1, order + 1):
+        projected = np.einsum("ij,ij->i", coefficients[:, :index], normal[:, index:0:-1])
+        factor = np.clip(-projected / error, -0.9999, 0.9999)
+        reflection[:, index - 1] = factor
+        coefficients[:, 1 : index + 1] += factor[:, None] * coefficients[:, index - 1 :: -1][:, :index]
+        error = error * (1 - factor**2)
+    return reflection, error
+
+
+def _spectrum_shape(power: np.ndarray, speech: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
+    """Flatness, entropy, flux, and fine structure between harmonics in three ranges."""
+    chosen = power[:, _bin(300) : _bin(3400)]
+    chosen = chosen / (chosen.sum(axis=1, keepdims=True) + 1e-16) + np.float32(1e-7)
+    logs = np.log(chosen)
+    flatness = logs.mean(axis=1)
+    entropy = -(chosen * logs).sum(axis=1)
+    flux = np.zeros(len(power), np.float32)
+    flux[1:] = np.abs(np.diff(chosen, axis=0)).sum(axis=1)
+    ranges = [logs[:, : _bin(1000) - _bin(300)], logs[:, _bin(1000) - _bin(300) : _bin(2000) - _bin(300)]]
+    ranges.append(logs[:, _bin(2000) - _bin(300) :])
+    fine = [np.abs(np.diff(part, n=2, axis=1)).mean(axis=1) for part in ranges]
+    tracks = np.ascontiguousarray(np.stack([flatness, entropy, flux, *fine]).astype(np.float32))
+    yield from _statics("shape", tracks[:, speech])
+    yield from _dynamics("shape", tracks, speech)
+
+
+def _bin(frequency_hz: float) -> int:
+    return round(frequency_hz * RESOLUTIONS[1].window_samples / RATE_HZ)
+
+
+@functools.cache
+def _hann(size: int) -> np.ndarray:
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
+
+
+@functools.cache
+def _lag_window(size: int) -> np.ndarray:
+    """Autocorrelation of the Hann window, by lag, with 1 at lag 0: what a periodic signal falls by."""
+    window = _hann(size).astype(np.float64)
+    full = np.correlate(window, window, "full")[size - 1 :]
+    return np.maximum(full / full[0], 0.05).astype(np.float32)
+
+
+@functools.cache
+def _triangles(window_samples: int, bands: int) -> np.ndarray:
+    edges_hz = np.linspace(BAND_LOW_HZ, BAND_HIGH_HZ, bands + 2)
+    bins_hz = np.arange(window_samples // 2 + 1) * RATE_HZ / window_samples
+    step_hz = max(edges_hz[1] - edges_hz[0], RATE_HZ / window_samples)
+    distance = np.abs(bins_hz[:, None] - edges_hz[None, 1:-1]) / step_hz
+    return np.maximum(1 - distance, 0).astype(np.float32)
+
+
+@functools.cache
+def _dct(bands: int, coefficients: int) -> np.ndarray:
+    matrix = scipy.fft.dct(np.eye(bands), type=2, norm="ortho", axis=0)
+    return np.ascontiguousarray(matrix[1 : coefficients + 1].T.astype(np.float32))
