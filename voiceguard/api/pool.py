@@ -1,0 +1,148 @@
+"""Screening in processes of their own: one for each core, and a crash ends one screening only.
+
+A decoder that meets hostile bytes may crash or hang. Each worker is a pool of one process, so that such an
+end breaks nobody else's screening; the process is replaced and the server goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import structlog
+
+from voiceguard.api import worker
+from voiceguard.audio import Limits
+from voiceguard.errors import DamagedRecording, VoiceGuardError
+from voiceguard.screening import Screening
+
+_ATTEMPTS = 2
+"""A worker may die for reasons of its own; a second one that dies over the same recording accuses that."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class _Lane:
+    executor: ProcessPoolExecutor
+    worker: worker.Worker
+
+
+class ScreeningPool:
+    """Screens files in processes; one event loop's property.
+
+    Parameters
+    ----------
+    workers
+        How many processes.
+    model_dir
+        Folder of the detector; None is the shipped one.
+    limits
+        What a recording may cost.
+    timeout_s
+        Seconds after which a screening's process is killed.
+    """
+
+    def __init__(self, workers: int, model_dir: Path | None, limits: Limits, timeout_s: float) -> None:
+        self._workers = workers
+        self._model_dir = model_dir
+        self._limits = limits
+        self._timeout_s = timeout_s
+        self._idle: asyncio.Queue[_Lane] = asyncio.Queue()
+        self._lanes: set[_Lane] = set()
+        self._replacing: set[asyncio.Task[None]] = set()
+        self.model = ""
+
+    async def start(self) -> None:
+        """Start the processes; raise `ModelError` if the detector can't be loaded."""
+        lanes = await asyncio.gather(*(self._open() for _ in range(self._workers)))
+        self.model = lanes[0].worker.model
+        for lane in lanes:
+            self._idle.put_nowait(lane)
+
+    @property
+    def alive(self) -> int:
+        """How many processes are ready or at work."""
+        return len(self._lanes)
+
+    async def screen(
+        self, path: Path, *, name: str | None = None, remote_channel: int | None = None
+    ) -> tuple[Screening, float]:
+        """Screen a file; return the screening and the seconds it took.
+
+        Raises
+        ------
+        AudioError
+            The recording can't be screened.
+        """
+        for _ in range(_ATTEMPTS):
+            lane = await self._idle.get()
+            future = lane.executor.submit(worker.screen, str(path), name, remote_channel, self._limits)
+            try:
+                result = await asyncio.wait_for(
+                    asyncio.shield(asyncio.wrap_future(future)), timeout=self._timeout_s
+                )
+            except TimeoutError:
+                self._replace(lane)
+                raise DamagedRecording(
+                    f"Expected a recording that is screened in {self._timeout_s:g} s, but it was not."
+                ) from None
+            except BrokenProcessPool:
+                _log.error("screening process died", pid=lane.worker.pid)
+                self._replace(lane)
+            except BaseException:
+                self._idle.put_nowait(lane)
+                raise
+            else:
+                self._idle.put_nowait(lane)
+                return result
+        raise DamagedRecording("Expected a decodable recording, but decoding it crashed twice.")
+
+    async def close(self) -> None:
+        """End the processes."""
+        for task in self._replacing:
+            task.cancel()
+        lanes = list(self._lanes)
+        for lane in lanes:
+            self._end(lane)
+        await asyncio.gather(*(asyncio.to_thread(lane.executor.shutdown) for lane in lanes))
+
+    async def _open(self) -> _Lane:
+        executor = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        try:
+            started = await asyncio.wrap_future(executor.submit(worker.start, self._model_dir))
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+        lane = _Lane(executor, started)
+        self._lanes.add(lane)
+        return lane
+
+    def _end(self, lane: _Lane) -> None:
+        self._lanes.discard(lane)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(lane.worker.pid, signal.SIGKILL)
+        lane.executor.shutdown(wait=False, cancel_futures=True)
+
+    def _replace(self, lane: _Lane) -> None:
+        self._end(lane)
+        task = asyncio.get_running_loop().create_task(self._open_again())
+        self._replacing.add(task)
+        task.add_done_callback(self._replacing.discard)
+
+    async def _open_again(self) -> None:
+        while True:
+            try:
+                self._idle.put_nowait(await self._open())
+            except (VoiceGuardError, BrokenProcessPool, OSError) as error:
+                _log.error("screening process does not start", error=str(error))
+                await asyncio.sleep(5)
+            else:
+                return

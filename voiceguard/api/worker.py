@@ -1,0 +1,55 @@
+"""What runs in a screening process: it loads the detector once, then screens one file after the other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from voiceguard.audio import Limits
+from voiceguard.screening import Screener, Screening
+
+_screener: Screener | None = None
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process that is ready."""
+
+    pid: int
+    model: str
+
+
+def start(model_dir: Path | None) -> Worker:
+    """Load the detector; raise `ModelError` if that can't be done."""
+    global _screener
+    # Signals to the whole group are for the server, which ends us when it has drained.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _screener = Screener.load(model_dir)
+    return Worker(os.getpid(), _screener.model_id)
+
+
+def screen(
+    path: str, name: str | None, remote_channel: int | None, limits: Limits
+) -> tuple[Screening, float]:
+    """Screen a file; return the screening and the seconds it took, or raise `AudioError`."""
+    if _screener is None:
+        raise RuntimeError("expected start() before screen()")
+    began = time.perf_counter()
+    screening = _screener.screen(Path(path), name=name, remote_channel=remote_channel, limits=limits)
+    return screening, time.perf_counter() - began
+
+
+def _die_with_parent() -> None:
+    """End this process when the server is gone; after a kill -9 nobody else would."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
