@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from voiceguard.audio.recording import RATE_HZ, Limits
-from voiceguard.errors import InvalidSamples, RecordingTooLong, TooManyChannels, UnsupportedFormat
+from voiceguard.errors import (
+    DamagedRecording,
+    InvalidSamples,
+    RecordingTooLong,
+    TooManyChannels,
+    UnsupportedFormat,
+)
 
 FULL_SCALE = 0.98
 """Samples from here on count as clipped. G.711's highest codes are 0.980 (µ-law) and 0.984 (A-law), and a
@@ -16,26 +22,43 @@ _MAX_PEAK = 16.0
 """Lossy decoders overshoot full scale a little; a peak beyond this means that the scale is another one."""
 
 
+def check_layout(rate_hz: int, channels: int, limits: Limits) -> None:
+    """Refuse what no call has, before anything is decoded.
+
+    Raises
+    ------
+    DamagedRecording
+        For a header without channels.
+    TooManyChannels
+        For more than the limit.
+    UnsupportedFormat
+        For a sample rate that no telephone or recorder has.
+    """
+    if channels < 1:
+        raise DamagedRecording("Expected one channel or more, but the header says 0.")
+    if channels > limits.max_channels:
+        raise TooManyChannels(f"Expected at most {limits.max_channels} channels, but got {channels}.")
+    if not _MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ:
+        raise UnsupportedFormat(
+            f"Expected a sample rate of {_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz, but got {rate_hz}."
+        )
+
+
 class Collector:
     """Takes native blocks, keeps samples at ``RATE_HZ``.
 
     Raises
     ------
-    TooManyChannels, RecordingTooLong
-        When a limit is passed, at once.
-    UnsupportedFormat
-        For a sample rate that no telephone or recorder has.
+    DamagedRecording, TooManyChannels, UnsupportedFormat
+        As :func:`check_layout` says.
+    RecordingTooLong
+        When the limit on seconds or memory is passed, at once.
     InvalidSamples
         For NaN, infinity, or samples far beyond full scale.
     """
 
     def __init__(self, rate_hz: int, channels: int, limits: Limits, declared_frames: int | None) -> None:
-        if channels > limits.max_channels:
-            raise TooManyChannels(f"Expected at most {limits.max_channels} channels, but got {channels}.")
-        if not _MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ:
-            raise UnsupportedFormat(
-                f"Expected a sample rate of {_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz, but got {rate_hz}."
-            )
+        check_layout(rate_hz, channels, limits)
         kept_frames = limits.max_decoded_bytes // (4 * channels)
         self._max_duration_s = min(limits.max_duration_s, kept_frames / RATE_HZ)
         self._rate_hz = rate_hz
@@ -62,8 +85,9 @@ class Collector:
         high, low = float(block.max()), float(block.min())
         peak = max(high, -low)
         if not np.isfinite(peak) or np.isnan(low):
+            first = self.frames - len(block) + int(np.argmin(np.isfinite(block).all(axis=1)))
             raise InvalidSamples(
-                f"Expected finite samples, but the first {self.duration_s:.2f} s hold NaN or infinity."
+                f"Expected finite samples, but NaN or infinity came at {first / self._rate_hz:.3f} s."
             )
         if peak > _MAX_PEAK:
             raise InvalidSamples(f"Expected samples within ±1 at full scale, but one is {peak:.6g}.")

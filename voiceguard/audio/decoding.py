@@ -74,14 +74,14 @@ def _read(path: Path, limits: Limits) -> bytes:
         raise AudioError(f"Expected a readable file, but {path.name}: {error.strerror or error}.") from error
 
 
-def _readers(data: bytes, container: Container) -> tuple[list[_Opener], tuple[str, ...]]:
+def _readers(data: bytes, container: Container, limits: Limits) -> tuple[list[_Opener], tuple[str, ...]]:
     """Return the readers to try, in order, and notes on what was wrong with the file."""
     if container.raw is not None:
         return _raw_reader(data, container, container.raw)
     notes: tuple[str, ...] = ()
     libsndfile = container.libsndfile
     if container.name == "wav":
-        wav = read_wav(data)
+        wav = read_wav(data, limits)
         data, notes, libsndfile = wav.rebuilt, wav.notes, wav.format_tag in LIBSNDFILE_TAGS
     readers: list[_Opener] = []
     if libsndfile:
@@ -110,12 +110,12 @@ def _raw_reader(data: bytes, container: Container, raw: Raw) -> tuple[list[_Open
 
 def _decode_by_first(data: bytes, container: Container, limits: Limits) -> Recording:
     """Decode by the first reader that can; the last one's error stands for all."""
-    readers, notes = _readers(data, container)
+    readers, notes = _readers(data, container, limits)
     for reader in readers[:-1]:
         try:
             return _drain(data, container, limits, reader, notes)
-        except DamagedRecording:
-            continue
+        except (DamagedRecording, EmptyRecording) as error:
+            notes = (*notes, f"A second decoder was needed: {error}")
     return _drain(data, container, limits, readers[-1], notes)
 
 

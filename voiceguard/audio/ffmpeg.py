@@ -181,7 +181,7 @@ def _frames(container: Any, stream: Any, decoder: Any, notes: list[str]) -> Iter
         except AudioError:
             raise
         except (av.FFmpegError, ValueError, RuntimeError, OSError) as error:
-            notes.append(f"The file could not be read to its end: {error}")
+            notes.append(f"The file could not be read to its end: {_reason(error)}.")
             break
         if packet.size > _MAX_PACKET_BYTES:
             raise DamagedRecording(
@@ -202,7 +202,7 @@ def _frames(container: Any, stream: Any, decoder: Any, notes: list[str]) -> Iter
             yield _float_samples(frame)
     if bad > good:
         raise DamagedRecording(
-            f"Expected decodable audio, but {bad} of {good + bad} packets can't be decoded: {last}"
+            f"Expected decodable audio, but {bad} of {good + bad} packets can't be decoded: {_reason(last)}."
         )
     if not good:
         raise EmptyRecording("Expected audio after the header, but the file holds no packets.")
@@ -220,3 +220,7 @@ def _float_samples(frame: Any) -> np.ndarray:
         scale = np.float32(-1.0 / np.iinfo(samples.dtype).min)
         return samples.astype(np.float32) * scale
     return samples.astype(np.float32)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

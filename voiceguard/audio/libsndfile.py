@@ -74,7 +74,9 @@ def open_libsndfile(data: bytes, raw: Raw | None = None) -> Iterator[Stream]:
     try:
         file = sf.SoundFile(_Memory(data), **arguments)
     except (sf.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-        raise DamagedRecording(f"Expected a header that libsndfile can read: {_reason(error)}") from error
+        raise DamagedRecording(
+            f"Expected a header that libsndfile can read, but: {_reason(error)}"
+        ) from error
     with file:
         yield Stream(
             codec=_codec(file),
@@ -94,7 +96,9 @@ def _blocks(file: Any) -> Iterator[np.ndarray]:
         try:
             block = file.read(size, dtype="float32", always_2d=True)
         except (sf.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-            raise DamagedRecording(f"Expected decodable audio after the header: {_reason(error)}") from error
+            raise DamagedRecording(
+                f"Expected decodable audio after the header, but: {_reason(error)}"
+            ) from error
         if not len(block):
             return
         yield block

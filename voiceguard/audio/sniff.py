@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from voiceguard.audio import frames
-from voiceguard.errors import RefusedContainer, UnsupportedFormat
+from voiceguard.audio import boxes, frames
+from voiceguard.errors import DamagedRecording, RefusedContainer, UnsupportedFormat
 
 HEAD_BYTES = 4096
 """Bytes from the start that decide what a file is."""
@@ -157,7 +157,7 @@ def sniff(data: bytes, name: str | None) -> Container:
     Raises
     ------
     RefusedContainer
-        For a playlist or manifest, whatever its name.
+        For a playlist or manifest, whatever its name, and for audio kept outside the file.
     UnsupportedFormat
         For anything else that is no call audio; the message says what it is, if known.
     """
@@ -184,13 +184,16 @@ def sniff(data: bytes, name: str | None) -> Container:
         )
     raise UnsupportedFormat(
         f"Expected call audio in a known format, but the file starts with {head[:8].hex(' ')}. "
-        f"Headerless audio needs a name that says its coding: .{', .'.join(sorted(_BY_SUFFIX))}."
+        "Headerless audio needs a name that says its coding, such as .ulaw, .alaw, .sln, .g722 or .g729."
     )
 
 
 def _by_signature(data: bytes, head: bytes) -> Container | None:
-    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
-        return WAV
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
+        if b"WAVE".startswith(head[8:12]) and len(head) < 12:
+            raise DamagedRecording(f"Expected a WAV header, but the file ends after {len(data)} bytes.")
+        if head[8:12] == b"WAVE":
+            return WAV
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         return _AIFF
     for magic, container in _MAGIC:
@@ -199,6 +202,10 @@ def _by_signature(data: bytes, head: bytes) -> Container | None:
     if head.startswith(b"\x1aE\xdf\xa3"):
         return Container("webm" if b"webm" in head[:64] else "matroska", demuxer="matroska")
     if head[4:8] in _MP4_BOXES:
+        if boxes.points_elsewhere(data):
+            raise RefusedContainer(
+                "Expected a self-contained audio file, but this one keeps it in another file or place."
+            )
         brand = head[8:12] if head[4:8] == b"ftyp" else b"qt  "
         name = next((name for prefix, name in _MP4_BRANDS.items() if brand.startswith(prefix)), "mp4")
         return Container(name, demuxer="mov", demuxer_options={"enable_drefs": "0", "use_absolute_path": "0"})

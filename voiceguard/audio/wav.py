@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from voiceguard.audio.collect import check_layout
+from voiceguard.audio.recording import Limits
 from voiceguard.errors import DamagedRecording, EmptyRecording, RecordingTooLarge, UnsupportedFormat
 
 _MAX_CHUNKS = 1000
@@ -16,6 +18,7 @@ _OPEN_LENGTHS = frozenset({0, 0xFFFFFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0x7FFFFFFE, 0x
 """Data lengths that mean "until the end": what Asterisk, SoX and FFmpeg write when they can't seek back."""
 
 _PCM, _MS_ADPCM, _FLOAT, _ALAW, _ULAW, _IMA_ADPCM, _GSM, _G721 = 1, 2, 3, 6, 7, 0x11, 0x31, 0x40
+_G726 = frozenset({0x14, 0x45, 0x64})
 _EXTENSIBLE = 0xFFFE
 _EXTENSIBLE_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 
@@ -44,11 +47,13 @@ class Wav:
     notes: tuple[str, ...]
 
 
-def read_wav(data: bytes) -> Wav:
+def read_wav(data: bytes, limits: Limits) -> Wav:
     """Read and repair the header of a WAV file (RIFF, RIFX, RF64 or BW64).
 
     Raises
     ------
+    AudioError
+        As :func:`~voiceguard.audio.collect.check_layout` says, for channels and sample rate.
     EmptyRecording
         If the header ends the file, or its data chunk is empty.
     DamagedRecording
@@ -65,8 +70,7 @@ def read_wav(data: bytes) -> Wav:
     if tag == _EXTENSIBLE and len(fmt) >= 40 and fmt[26:40] == _EXTENSIBLE_GUID_TAIL:
         tag = struct.unpack_from(order + "H", fmt, 24)[0]
         fmt = struct.pack(order + "H", tag) + fmt[2:16]
-    if channels == 0:
-        raise DamagedRecording("Expected one channel or more, but the WAV header says 0.")
+    check_layout(rate_hz, channels, limits)
     fmt, unit_bytes = _truthful_format(order, tag, channels, rate_hz, block_bytes, bits, fmt)
 
     here = len(data) - start
@@ -111,6 +115,10 @@ def _find_chunks(data: bytes, order: str) -> tuple[bytes, int, int | None]:
             if size == 0 and _only_chunks_follow(data, body, order):
                 raise EmptyRecording("Expected audio after the WAV header, but its data chunk is empty.")
             return fmt, body, None if size in _OPEN_LENGTHS else size
+        if kind == b"fmt " and body + size > len(data):
+            raise DamagedRecording(
+                f"Expected a WAV format chunk of {size} bytes, but the file ends after {len(data) - body}."
+            )
         if kind == b"fmt ":
             fmt = data[body : body + min(size, 1024)]
         elif kind == b"ds64" and size >= 16 and body + 16 <= len(data):
@@ -144,7 +152,7 @@ def _truthful_format(
     extra = b""
     if tag in (_PCM, _FLOAT):
         # Left-justified samples (12 bits in 2 bytes, say) read as those of the whole word.
-        depth = block_bytes // channels if block_bytes and block_bytes % channels == 0 else (bits + 7) // 8
+        depth = block_bytes // channels if block_bytes % channels == 0 else (bits + 7) // 8
         if depth not in ((4, 8) if tag == _FLOAT else (1, 2, 3, 4)):
             depth = (bits + 7) // 8
         if depth not in ((4, 8) if tag == _FLOAT else (1, 2, 3, 4)):
@@ -163,6 +171,9 @@ def _truthful_format(
         bits, extra = 4, struct.pack(order + "HH", 2, (block_bytes - 4 * channels) * 2 // channels + 1)
     elif tag == _GSM:
         block_bytes, bits, extra = 65, 0, struct.pack(order + "HH", 2, 320)
+    elif tag in _G726 and 2 <= bits <= 5 and channels == 1:
+        # FFmpeg takes the code size from the byte rate, which some recorders leave at the decoded one.
+        return fmt[:8] + struct.pack(order + "I", rate_hz * bits // 8) + fmt[12:], 1
     else:
         return fmt, 1
     byte_rate = min(rate_hz * block_bytes, 0xFFFFFFFF)
