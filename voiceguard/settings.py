@@ -38,62 +38,69 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="VOICEGUARD_", extra="ignore", frozen=True)
 
-    data_dir: Path = Field(Path("voiceguard-data"), description="Folder for what has no place of its own.")
+    data_dir: Path = Field(
+        default=Path("voiceguard-data"), description="Folder for what has no place of its own."
+    )
     database_url: str = Field(
-        "", description="SQLite file or PostgreSQL database; by default voiceguard.db in the data folder."
+        default="",
+        description="SQLite file or PostgreSQL database; by default voiceguard.db in the data folder.",
     )
     recordings_url: Annotated[str, AfterValidator(_store_url)] = Field(
-        "", description="Folder or s3://bucket/prefix; by default recordings/ in the data folder."
+        default="", description="Folder or s3://bucket/prefix; by default recordings/ in the data folder."
     )
-    model: Path | None = Field(None, description="Folder of the detector; by default the shipped one.")
-    host: str = Field("127.0.0.1", description="Address that `voiceguard serve` listens on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port that `voiceguard serve` listens on.")
+    model: Path | None = Field(
+        default=None, description="Folder of the detector; by default the shipped one."
+    )
+    host: str = Field(default="127.0.0.1", description="Address that `voiceguard serve` listens on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port that `voiceguard serve` listens on.")
 
     screening_workers: PositiveInt = Field(
         default_factory=lambda: os.cpu_count() or 1,
         description="Processes that screen; by default one for each core.",
     )
     screening_timeout_s: PositiveFloat = Field(
-        60.0, description="Seconds that one screening may take before its process is ended."
+        default=60.0, description="Seconds that one screening may take before its process is ended."
     )
     max_in_flight: PositiveInt = Field(
-        64, description="Uploads handled at once; one more is answered 503 with Retry-After."
+        default=64, description="Uploads handled at once; one more is answered 503 with Retry-After."
     )
     max_in_flight_per_carrier: PositiveInt = Field(
-        32, description="Uploads of one carrier handled at once by one process; one more is answered 429."
+        default=32,
+        description="Uploads of one carrier handled at once by one process; one more is answered 429.",
     )
     max_upload_bytes: PositiveInt = Field(
-        100 * 1024 * 1024, description="Most bytes of a recording; a longer one is answered 413."
+        default=100 * 1024 * 1024, description="Most bytes of a recording; a longer one is answered 413."
     )
     max_duration_s: PositiveFloat = Field(
-        4 * 3600.0, description="Most seconds of a recording; a longer one is answered 422."
+        default=4 * 3600.0, description="Most seconds of a recording; a longer one is answered 422."
     )
     upload_timeout_s: PositiveFloat = Field(
-        120.0, description="Seconds in which an upload must have arrived; a slower one is answered 408."
+        default=120.0,
+        description="Seconds in which an upload must have arrived; a slower one is answered 408.",
     )
     min_free_bytes: int = Field(
-        256 * 1024 * 1024,
+        default=256 * 1024 * 1024,
         ge=0,
         description="Free disk space below which uploads are answered 507 and /readyz says so.",
     )
     rate_limit: Annotated[str, AfterValidator(_rate)] = Field(
-        "6000/minute", description="Requests that one API key may make."
+        default="6000/minute", description="Requests that one API key may make."
     )
     idempotency_hours: PositiveInt = Field(
-        24, description="Hours for which the answer to an Idempotency-Key is kept."
+        default=24, description="Hours for which the answer to an Idempotency-Key is kept."
     )
     retention_days: Annotated[dict[str, int], AfterValidator(_retention)] = Field(
-        {},
+        default={},
         description="JSON: days for which a call is kept, by verdict; a verdict that is not named is kept.",
     )
     maintenance_interval_s: PositiveFloat = Field(
-        600.0, description="Seconds between two rounds of retention and tidying."
+        default=600.0, description="Seconds between two rounds of retention and tidying."
     )
     drain_timeout_s: PositiveInt = Field(
-        30, description="Seconds that requests in flight have to finish after SIGTERM."
+        default=30, description="Seconds that requests in flight have to finish after SIGTERM."
     )
     log_level: str = Field(
-        "info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
+        default="info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
     )
 
     @model_validator(mode="before")

@@ -8,23 +8,17 @@ a lock file beside a SQLite database, an advisory lock on PostgreSQL.
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import fcntl
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from voiceguard.store import schema
 from voiceguard.store.engine import writing
-
-
-class InFlightError(Exception):
-    """Another request with this key is being handled."""
 
 
 @dataclass(frozen=True)
@@ -82,31 +76,31 @@ class InFlight:
             else _AdvisoryLocks(engine)
         )
 
-    @contextlib.contextmanager
-    def claim(self, carrier_id: str, key: str) -> Iterator[None]:
-        """Hold the key; raise `InFlightError` if another request holds it."""
-        number = int.from_bytes(hashlib.sha256(f"{carrier_id}\0{key}".encode()).digest()[:8]) >> 2
-        self._take(number)
-        try:
-            yield
-        finally:
-            self._release(number)
+    def take(self, carrier_id: str, key: str) -> bool:
+        """Hold the key until `release`; False if another request holds it."""
+        number = _number(carrier_id, key)
+        with self._mutex:
+            if number in self._held or not self._locks.take(number):
+                return False
+            self._held.add(number)
+            return True
+
+    def release(self, carrier_id: str, key: str) -> None:
+        """Let the key go."""
+        number = _number(carrier_id, key)
+        with self._mutex:
+            self._held.discard(number)
+            self._locks.release(number)
 
     def close(self) -> None:
         """Let go of everything."""
         with self._mutex:
             self._locks.close()
 
-    def _take(self, number: int) -> None:
-        with self._mutex:
-            if number in self._held or not self._locks.take(number):
-                raise InFlightError
-            self._held.add(number)
 
-    def _release(self, number: int) -> None:
-        with self._mutex:
-            self._held.discard(number)
-            self._locks.release(number)
+def _number(carrier_id: str, key: str) -> int:
+    """Return a key's place among the locks: 62 bits of its hash."""
+    return int.from_bytes(hashlib.sha256(f"{carrier_id}\0{key}".encode()).digest()[:8]) >> 2
 
 
 class _FileLocks:

@@ -25,7 +25,8 @@ class TableStorage(Storage):
 
     def __init__(self, engine: sa.Engine) -> None:
         super().__init__()
-        if engine.dialect.name == "sqlite":
+        self._own = engine.dialect.name == "sqlite"
+        if self._own:
             engine = connect(f"sqlite:///{engine.url.database}-limits", durable=False)
             rate_limits.create(engine, checkfirst=True)
         self._engine = engine
@@ -82,6 +83,11 @@ class TableStorage(Storage):
         """Forget one counter."""
         with writing(self._engine) as connection:
             connection.execute(sa.delete(rate_limits).where(rate_limits.c.key == key))
+
+    def close(self) -> None:
+        """Close the connections to a counters' file of its own."""
+        if self._own:
+            self._engine.dispose()
 
     def _column(self, column: sa.Column[Any], key: str) -> float | None:
         with reading(self._engine) as connection:

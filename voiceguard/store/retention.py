@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import sqlalchemy as sa
 
@@ -127,3 +128,25 @@ def remove_orphans(engine: sa.Engine, recordings: Recordings, now: dt.datetime) 
             continue  # a call has just claimed it
         removed += 1
     return removed
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """What is left of a deleted call."""
+
+    call_id: str
+    recording_sha256: str
+    recording_deleted: bool
+    deleted_at: dt.datetime
+    actor: str
+    reason: str
+
+
+def tombstone(connection: sa.Connection, call_id: str, *, carrier_id: str | None = None) -> Tombstone | None:
+    """Return a deleted call's tombstone; None if there is none, or not of this carrier."""
+    table = schema.tombstones.c
+    query = sa.select(*(table[field.name] for field in fields(Tombstone))).where(table.call_id == call_id)
+    if carrier_id is not None:
+        query = query.where(table.carrier_id == carrier_id)
+    row = connection.execute(query).one_or_none()
+    return Tombstone(**row._asdict()) if row else None

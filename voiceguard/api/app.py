@@ -1,0 +1,47 @@
+"""The app: `create_app` puts the parts together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+
+import voiceguard
+from voiceguard.api import calls, health, problems
+from voiceguard.api.observe import Metrics, Observe
+from voiceguard.api.service import running
+from voiceguard.settings import Settings
+
+_DESCRIPTION = """\
+Screens recordings of phone calls for AI-generated voices.
+
+A verdict says what the audio supports, never that a call was illegal. Every error is an RFC 9457 problem;
+[/problems](/problems) explains each kind.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the app; database, recordings and screening processes start with its lifespan."""
+    chosen = settings or Settings()
+    metrics = Metrics()
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with running(chosen, metrics) as service:
+            app.state.service = service
+            yield
+
+    app = FastAPI(
+        title="VoiceGuard",
+        version=voiceguard.__version__,
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        redoc_url=None,
+        redirect_slashes=False,  # a redirect loses the body that was just uploaded
+    )
+    app.include_router(calls.router)
+    app.include_router(health.router)
+    problems.install(app)
+    app.add_middleware(Observe, metrics=metrics)
+    return app

@@ -1,0 +1,229 @@
+"""From an upload to a promise: received, screened, on disk and committed, and only then answered.
+
+Steps, in this order; the numbers stand in the code:
+
+1. The upload goes to a temporary file and is hashed on the way.
+2. Its idempotency key may have an answer already.
+3. It is screened while the disk takes the bytes.
+4. The recording moves to its place.
+5. Call, screening, idempotent answer and events are committed in one transaction.
+
+A crash before 5 leaves a temporary file, which the next start removes, or a recording without a call, which
+the retry adopts or the upkeep removes. After 5 everything is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from voiceguard.api import problems, upload
+from voiceguard.api.models import CallIn, CallOut
+from voiceguard.api.problems import Problem
+from voiceguard.api.service import Service
+from voiceguard.errors import StorageFull
+from voiceguard.screening import Screening
+from voiceguard.store import calls, idempotency, outbox
+from voiceguard.store.calls import NewCall
+from voiceguard.store.engine import reading, writing
+from voiceguard.store.idempotency import StoredAnswer
+from voiceguard.store.keys import ApiKey
+from voiceguard.store.outbox import EventType
+from voiceguard.store.recordings import Upload
+from voiceguard.store.schema import new_id
+from voiceguard.telephony.attestation import attestation_of, parse_attestation
+from voiceguard.telephony.passport import parse_identity
+from voiceguard.verdict import Verdict
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@contextlib.asynccontextmanager
+async def receiving(
+    request: Request, service: Service, key: ApiKey
+) -> AsyncIterator[tuple[Upload, upload.Form]]:
+    """Admit the request and receive its body (step 1); the temporary file is gone at the end."""
+    settings = service.settings
+    announced = upload.check_length(request, settings.max_upload_bytes)
+    with service.admission.enter(key.carrier_id):
+        service.metrics.in_flight.set(service.admission.in_flight)
+        if await service.in_thread(service.recordings.free_bytes) < settings.min_free_bytes + announced:
+            raise StorageFull
+        with service.recordings.upload() as incoming:
+            form = await upload.receive(
+                request,
+                incoming,
+                max_audio_bytes=settings.max_upload_bytes,
+                timeout_s=settings.upload_timeout_s,
+            )
+            yield incoming, form
+
+
+async def screen(
+    service: Service, incoming: Upload, form: upload.Form, remote_channel: int | None
+) -> Screening:
+    """Screen an upload in one of the processes."""
+    screening, seconds = await service.pool.screen(
+        incoming.path, name=form.filename, remote_channel=remote_channel
+    )
+    service.admission.screened(seconds)
+    service.metrics.screening_seconds.observe(seconds)
+    service.metrics.screened_seconds.inc(screening.duration_s)
+    service.metrics.verdicts.labels(screening.decision.verdict).inc()
+    return screening
+
+
+async def take(
+    service: Service, key: ApiKey, incoming: Upload, form: upload.Form, idempotency_key: str | None
+) -> tuple[StoredAnswer, bool]:
+    """Turn a received upload into a stored call; return the answer, and whether it was given before."""
+    if form.call is None:
+        raise upload.missing("call", "Expected a part named call that holds JSON.")
+    posted = parse(CallIn, form.call)
+    call = _new_call(posted, key)
+    print_ = _fingerprint(incoming.sha256, posted)
+    if idempotency_key is not None:  # step 2
+        known = await service.in_thread(lambda: _answered(service, key, idempotency_key, print_))
+        if known is not None:
+            return known, True
+    syncing = asyncio.create_task(asyncio.to_thread(incoming.sync))  # step 3
+    try:
+        screening = await screen(service, incoming, form, call.remote_channel)
+    finally:
+        await syncing
+    answer = StoredAnswer(print_, call.id, 201, CallOut.of(call, screening).model_dump_json())
+    try:
+        await service.in_thread(lambda: _store(service, incoming, call, screening, idempotency_key, answer))
+    except sa.exc.IntegrityError:
+        # Two requests with one key in two processes that could not see each other: the first one counts.
+        if idempotency_key is None:
+            raise
+        known = await service.in_thread(lambda: _answered(service, key, idempotency_key, print_))
+        if known is None:
+            raise
+        return known, True
+    return answer, False
+
+
+def _store(
+    service: Service,
+    incoming: Upload,
+    call: NewCall,
+    screening: Screening,
+    idempotency_key: str | None,
+    answer: StoredAnswer,
+) -> None:
+    service.recordings.put(incoming)  # step 4
+    with writing(service.engine) as connection:  # step 5
+        calls.insert(connection, service.recordings, call, screening)
+        if idempotency_key is not None:
+            idempotency.remember(connection, call.carrier_id, idempotency_key, answer)
+        _announce(connection, call, screening)
+
+
+def _announce(connection: sa.Connection, call: NewCall, screening: Screening) -> None:
+    decision = screening.decision
+    data = {
+        "call_id": call.id,
+        "carrier_call_id": call.carrier_call_id,
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "score": decision.score,
+        "sha256": screening.sha256,
+    }
+    outbox.enqueue(connection, EventType.CALL_SCREENED, call.carrier_id, data, now=call.received_at)
+    if decision.verdict is Verdict.SYNTHETIC:
+        outbox.enqueue(connection, EventType.CALL_FLAGGED, call.carrier_id, data, now=call.received_at)
+
+
+def parse(model: type[_Model], text: bytes) -> _Model:
+    """Read a JSON part; a `Problem` says what is wrong with it."""
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        raise problems.invalid([{**one, "loc": ("call", *one["loc"])} for one in found]) from None
+
+
+def _new_call(posted: CallIn, key: ApiKey) -> NewCall:
+    passports = parse_identity(posted.identity) if posted.identity else None
+    attestation = attestation_of(passports) if passports else None
+    if posted.attestation is not None:
+        attestation = parse_attestation(posted.attestation)
+    identity = "\n".join(posted.identity) if isinstance(posted.identity, list) else posted.identity
+    return NewCall(
+        id=new_id("call"),
+        carrier_id=key.carrier_id,
+        started_at=posted.started_at,
+        received_at=dt.datetime.now(dt.UTC),
+        carrier_call_id=posted.carrier_call_id,
+        caller=posted.caller,
+        callee=posted.callee,
+        identity=_storable(identity) or None,
+        passports=_storable([dataclasses.asdict(one) for one in passports]) if passports else None,
+        attestation=_storable(dataclasses.asdict(attestation)) if attestation else None,
+        upstream_provider=posted.upstream_provider,
+        recording_basis=posted.recording_basis,
+        remote_channel=posted.remote_channel,
+    )
+
+
+def _storable(value: Any) -> Any:
+    """Replace what PostgreSQL keeps in no text: NUL, and surrogates that a token's JSON may spell out."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, list | tuple):
+        return [_storable(one) for one in value]
+    if isinstance(value, dict):
+        return {_storable(name): _storable(one) for name, one in value.items()}
+    return value
+
+
+def _fingerprint(audio_sha256: str, posted: CallIn) -> str:
+    """Return the hash of what a request says, however its JSON and multipart are laid out."""
+    said = json.dumps([audio_sha256, posted.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _answered(service: Service, key: ApiKey, idempotency_key: str, print_: str) -> StoredAnswer | None:
+    with reading(service.engine) as connection:
+        known = idempotency.answer_for(connection, key.carrier_id, idempotency_key)
+    if known is not None and known.fingerprint != print_:
+        raise Problem("idempotency_key_reused")
+    return known
+
+
+@contextlib.asynccontextmanager
+async def claimed(service: Service, key: ApiKey, idempotency_key: str | None) -> AsyncIterator[None]:
+    """Hold the idempotency key while its request is handled; 409 if another request holds it."""
+    if idempotency_key is None:
+        yield
+        return
+    if not await service.in_thread(lambda: service.in_flight.take(key.carrier_id, idempotency_key)):
+        raise Problem("in_flight", headers=problems.retry_after(1))
+    try:
+        yield
+    finally:
+        await service.in_thread(lambda: service.in_flight.release(key.carrier_id, idempotency_key))
+
+
+def idempotency_key(header: str | None) -> str | None:
+    """Read the Idempotency-Key header: a structured-field string, or the bare characters many clients send."""
+    if header is None:
+        return None
+    value = header.strip()
+    if value.startswith('"') and value.endswith('"') and len(value) >= 2:
+        value = value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    if not 1 <= len(value) <= 255 or not value.isascii() or not value.isprintable():
+        raise Problem("invalid_idempotency_key")
+    return value
