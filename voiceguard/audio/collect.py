@@ -67,7 +67,7 @@ class Collector:
         self._resampler = None
         self.frames = 0
         if declared_frames is not None:
-            self._check_duration(declared_frames, "the header says")
+            self._check_duration(declared_frames, "the file announces")
         if rate_hz != RATE_HZ:
             import soxr
 

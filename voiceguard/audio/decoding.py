@@ -132,7 +132,7 @@ def _drain(
         missing = (stream.declared_frames or 0) - collector.frames
         if missing > 0:
             stream.notes.append(
-                f"The header says {stream.declared_frames} frames; {collector.frames} could be decoded."
+                f"The file announces {stream.declared_frames} frames; {collector.frames} could be decoded."
             )
         return Recording(
             sha256=hashlib.sha256(data).hexdigest(),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from voiceguard.audio.stream import Stream
+from voiceguard.audio.frames import amr_frames
+from voiceguard.audio.stream import Stream, blame_recording, reason
 from voiceguard.errors import (
     AudioError,
     DamagedRecording,
@@ -88,8 +90,8 @@ def open_ffmpeg(data: bytes, demuxer: str, options: dict[str, str]) -> Iterator[
     """
     import av
 
-    try:
-        container = av.open(
+    with blame_recording(f"audio that FFmpeg's {demuxer} demuxer can read"):
+        container: Any = av.open(
             io.BytesIO(data),
             format=demuxer,
             options={
@@ -102,28 +104,22 @@ def open_ffmpeg(data: bytes, demuxer: str, options: dict[str, str]) -> Iterator[
             metadata_errors="replace",
             io_open=_refuse,
         )
-    except AudioError:
-        raise
-    except (av.FFmpegError, ValueError, RuntimeError, OSError) as error:
-        raise DamagedRecording(
-            f"Expected a header that FFmpeg's {demuxer} demuxer can read: {error}"
-        ) from error
     with container:
         stream = _only_audio_stream(container)
-        decoder: Any = stream.codec_context
-        name = decoder.name
-        if name in _BETTER_DECODERS:
-            decoder = av.CodecContext.create(_BETTER_DECODERS[name], "r")
-            decoder.sample_rate, decoder.layout = stream.codec_context.sample_rate, "mono"
-        decoder.thread_count = 1
         notes: list[str] = []
+        frames = _frames(container.demux(stream), _decoder(stream), notes)
+        # What the first frame says is true; the header may not know the rate (HE-AAC) or the channels.
+        first = next(frames, None)
+        if first is None:
+            raise EmptyRecording("Expected audio after the header, but not one sample could be decoded.")
         versions = ".".join(str(part) for part in av.library_versions["libavcodec"])
         yield Stream(
-            codec=_CODECS[name],
-            rate_hz=stream.codec_context.sample_rate,
-            channels=stream.codec_context.channels,
+            codec=_CODECS[stream.codec_context.name],
+            rate_hz=first.sample_rate,
+            channels=first.layout.nb_channels,
             decoder=f"PyAV {av.__version__} / libavcodec {versions}",
-            blocks=_blocks(container, stream, decoder, notes),
+            blocks=_blocks(itertools.chain([first], frames)),
+            declared_frames=amr_frames(data) if demuxer == "amr" else None,
             notes=notes,
         )
 
@@ -148,40 +144,31 @@ def _only_audio_stream(container: Any) -> Any:
     return streams[0]
 
 
-def _blocks(container: Any, stream: Any, decoder: Any, notes: list[str]) -> Iterator[np.ndarray]:
-    """Join FFmpeg's frames, some 20 ms each, into blocks."""
-    pending: list[np.ndarray] = []
-    pending_frames = 0
-    for samples in _frames(container, stream, decoder, notes):
-        if pending and samples.shape[1] != pending[0].shape[1]:
-            raise DamagedRecording(
-                f"Expected {pending[0].shape[1]} channels throughout, but {samples.shape[1]} came midway."
-            )
-        pending.append(samples)
-        pending_frames += len(samples)
-        if pending_frames >= _BLOCK_FRAMES:
-            yield np.concatenate(pending)
-            pending, pending_frames = [], 0
-    if pending:
-        yield np.concatenate(pending)
-
-
-def _frames(container: Any, stream: Any, decoder: Any, notes: list[str]) -> Iterator[np.ndarray]:
-    """Decode packet by packet; skip what can't be decoded, but not if that is most of the recording."""
+def _decoder(stream: Any) -> Any:
+    """Return the decoder for a stream, on one thread."""
     import av
 
-    packets = container.demux(stream)
+    decoder: Any = stream.codec_context
+    if decoder.name in _BETTER_DECODERS:
+        decoder = av.CodecContext.create(_BETTER_DECODERS[decoder.name], "r")
+        decoder.sample_rate, decoder.layout = stream.codec_context.sample_rate, "mono"
+    decoder.thread_count = 1
+    return decoder
+
+
+def _frames(packets: Iterator[Any], decoder: Any, notes: list[str]) -> Iterator[Any]:
+    """Decode packet by packet; skip what can't be decoded, but not if that is most of the recording."""
     good = bad = 0
-    rate_hz = stream.codec_context.sample_rate
+    error_text = ""
     while True:
         try:
             packet = next(packets)
         except StopIteration:
             break
-        except AudioError:
+        except (AudioError, MemoryError):
             raise
-        except (av.FFmpegError, ValueError, RuntimeError, OSError) as error:
-            notes.append(f"The file could not be read to its end: {_reason(error)}.")
+        except Exception as error:
+            notes.append(f"The file could not be read to its end: {reason(error)}.")
             break
         if packet.size > _MAX_PACKET_BYTES:
             raise DamagedRecording(
@@ -189,20 +176,17 @@ def _frames(container: Any, stream: Any, decoder: Any, notes: list[str]) -> Iter
             )
         try:
             frames = decoder.decode(packet)
-        except (av.FFmpegError, ValueError, RuntimeError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:
             bad += 1
-            last = error
+            error_text = reason(error)
             continue
         good += bool(packet.size)
-        for frame in frames:
-            if frame.sample_rate != rate_hz:
-                raise DamagedRecording(
-                    f"Expected {rate_hz} Hz throughout, but {frame.sample_rate} Hz came midway."
-                )
-            yield _float_samples(frame)
+        yield from frames
     if bad > good:
         raise DamagedRecording(
-            f"Expected decodable audio, but {bad} of {good + bad} packets can't be decoded: {_reason(last)}."
+            f"Expected decodable audio, but {bad} of {good + bad} packets can't be decoded: {error_text}."
         )
     if not good:
         raise EmptyRecording("Expected audio after the header, but the file holds no packets.")
@@ -210,17 +194,36 @@ def _frames(container: Any, stream: Any, decoder: Any, notes: list[str]) -> Iter
         notes.append(f"{bad} of {good + bad} packets could not be decoded and were skipped.")
 
 
-def _float_samples(frame: Any) -> np.ndarray:
-    """Return one frame's samples [shape=(n, channels), float32], full scale at ±1."""
-    samples = frame.to_ndarray()
-    samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
+def _blocks(frames: Iterator[Any]) -> Iterator[np.ndarray]:
+    """Join FFmpeg's frames, some 20 ms each, into blocks."""
+    pending: list[np.ndarray] = []
+    pending_frames = 0
+    form: tuple[str, int, int] | None = None
+    for frame in frames:
+        came = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
+        if form is None:
+            form, planar = came, frame.format.is_planar
+        if came != form:
+            raise DamagedRecording(
+                "Expected one sample format, channel count and rate throughout, "
+                f"but after {form} came {came}."
+            )
+        pending.append(frame.to_ndarray())
+        pending_frames += frame.samples
+        if pending_frames >= _BLOCK_FRAMES:
+            yield _float_samples(pending, planar, form[1])
+            pending, pending_frames = [], 0
+    if pending:
+        assert form is not None
+        yield _float_samples(pending, planar, form[1])
+
+
+def _float_samples(pending: list[np.ndarray], planar: bool, channels: int) -> np.ndarray:
+    """Return PyAV's arrays, joined [shape=(n, channels), float32], full scale at ±1."""
+    joined = np.concatenate(pending, axis=1)
+    samples = joined.T if planar else joined.reshape(-1, channels)
     if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128.0) / np.float32(128.0)
+        return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
     if samples.dtype.kind == "i":
-        scale = np.float32(-1.0 / np.iinfo(samples.dtype).min)
-        return samples.astype(np.float32) * scale
-    return samples.astype(np.float32)
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return samples.astype(np.float32) * np.float32(-1.0 / np.iinfo(samples.dtype).min)
+    return samples.astype(np.float32, copy=False)

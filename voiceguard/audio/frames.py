@@ -23,6 +23,11 @@ _MP3_RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 
 """Sample rates by the header's two version bits."""
 
 
+_AMR_NB_FRAME_BYTES = (13, 14, 16, 18, 20, 21, 27, 32, 6, 1, 1, 1, 1, 1, 1, 1)
+_AMR_WB_FRAME_BYTES = (18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 1, 1, 1, 1, 1, 1)
+"""Bytes a frame, header included, by frame type (3GPP TS 26.101 and 26.201, octet-aligned storage)."""
+
+
 def id3_size(data: bytes) -> int:
     """Bytes of the ID3v2 tag at the start, 0 without one (id3.org, ID3v2.4 section 3.1)."""
     if len(data) < 10 or not data.startswith(b"ID3") or any(byte & 0x80 for byte in data[6:10]):
@@ -49,6 +54,22 @@ def is_gsm(data: bytes) -> bool:
     starts = high[: len(high) // 33 * 33 : 33]
     # Silence in A-law is 0xD5 throughout, so the nibble must be rare elsewhere.
     return bool(starts.all()) and float(high.mean()) < 0.5
+
+
+def amr_frames(data: bytes) -> int:
+    """Count the samples a channel that an AMR file (RFC 4867, section 5) will decode to.
+
+    A frame without speech takes one byte, so a small file may last for hours; counting costs far less than
+    decoding.
+    """
+    wideband = data.startswith(b"#!AMR-WB\n")
+    sizes = _AMR_WB_FRAME_BYTES if wideband else _AMR_NB_FRAME_BYTES
+    steps = [sizes[header >> 3 & 15] for header in range(256)]
+    position, end, count = data.index(b"\n") + 1, len(data), 0
+    while position < end:
+        position += steps[data[position]]
+        count += 1
+    return count * (320 if wideband else 160)
 
 
 def _chain(data: bytes, start: int, frame_bytes: Callable[[bytes], int]) -> bool:

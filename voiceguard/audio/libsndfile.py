@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from voiceguard.audio.sniff import Raw
-from voiceguard.audio.stream import Stream
-from voiceguard.errors import DamagedRecording
+from voiceguard.audio.stream import Stream, blame_recording
 
 _BLOCK_SAMPLES = 1 << 18
 
@@ -71,12 +70,8 @@ def open_libsndfile(data: bytes, raw: Raw | None = None) -> Iterator[Stream]:
         arguments = {"format": "RAW", "subtype": raw.subtype, "samplerate": raw.rate_hz, "channels": 1}
         if raw.subtype == "PCM_16":
             arguments["endian"] = "LITTLE"
-    try:
+    with blame_recording("a header that libsndfile can read"):
         file = sf.SoundFile(_Memory(data), **arguments)
-    except (sf.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-        raise DamagedRecording(
-            f"Expected a header that libsndfile can read, but: {_reason(error)}"
-        ) from error
     with file:
         yield Stream(
             codec=_codec(file),
@@ -89,16 +84,10 @@ def open_libsndfile(data: bytes, raw: Raw | None = None) -> Iterator[Stream]:
 
 
 def _blocks(file: Any) -> Iterator[np.ndarray]:
-    import soundfile as sf
-
     size = max(1, _BLOCK_SAMPLES // file.channels)
     while True:
-        try:
+        with blame_recording("decodable audio after the header"):
             block = file.read(size, dtype="float32", always_2d=True)
-        except (sf.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-            raise DamagedRecording(
-                f"Expected decodable audio after the header, but: {_reason(error)}"
-            ) from error
         if not len(block):
             return
         yield block
@@ -112,7 +101,3 @@ def _codec(file: Any) -> str:
         big = file.endian == "BIG" or (file.endian == "FILE" and file.format in ("AIFF", "AU", "CAF"))
         codec += "be" if big else "le"
     return codec
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "error_string", None) or str(error) or type(error).__name__

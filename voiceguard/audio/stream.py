@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from voiceguard.errors import AudioError, DamagedRecording
 
 
 @dataclass
@@ -29,3 +32,20 @@ class Stream:
     blocks: Iterator[np.ndarray]
     declared_frames: int | None = None
     notes: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def blame_recording(expected: str) -> Iterator[None]:
+    """Turn whatever a decoding library raises into DamagedRecording: on strangers' bytes it may be anything."""
+    try:
+        yield
+    except (AudioError, MemoryError):
+        raise
+    except Exception as error:
+        raise DamagedRecording(f"Expected {expected}, but: {reason(error)}.") from error
+
+
+def reason(error: Exception) -> str:
+    """Return what a library says went wrong, without its file names and numbers."""
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return str(text).strip().rstrip(".") or type(error).__name__
