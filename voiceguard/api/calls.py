@@ -33,6 +33,7 @@ from voiceguard.verdict import Verdict
 
 router = APIRouter(prefix="/v1", tags=["calls"])
 
+_CALL_ID = re.compile("call_[0-9a-f]{32}")
 _READ_BYTES = 1024 * 1024
 _MEDIA_TYPES = {
     "wav": "audio/wav",
@@ -234,6 +235,9 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 async def _find(service: Service, key: ApiKey, call_id: str) -> tuple[Call, Screening]:
+    if not _CALL_ID.fullmatch(call_id):
+        raise Problem("not_found", "Expected the id of one of your calls.")
+
     def _read() -> tuple[Call, Screening]:
         with reading(service.engine) as connection:
             found = calls.get(connection, call_id, carrier_id=key.carrier_id)

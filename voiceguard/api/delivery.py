@@ -69,6 +69,8 @@ class Sender:
         For the jitter between attempts.
     resolve
         Host names to addresses.
+    tls
+        Which certificates count; by default those of public authorities and of ``SSL_CERT_FILE``.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Sender:
         clock: Clock = _now,
         rng: random.Random | None = None,
         resolve: addresses.Resolve = addresses.resolve,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._engine = engine
         self._allow_private = allow_private
@@ -93,6 +96,7 @@ class Sender:
             # A kept connection would be found again by address alone, whatever name its certificate was for.
             limits=httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=0),
             timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            verify=tls or httpx2.create_ssl_context(),
             follow_redirects=False,
             trust_env=False,  # a proxy would choose the address itself
             headers={"user-agent": f"VoiceGuard/{__version__}", "accept-encoding": "identity"},

@@ -106,13 +106,17 @@ class ScreeningPool:
         raise DamagedRecording("Expected a decodable recording, but decoding it crashed twice.")
 
     async def close(self) -> None:
-        """End the processes."""
+        """End the processes, also one that is at work."""
         for task in self._replacing:
             task.cancel()
         lanes = list(self._lanes)
-        for lane in lanes:
+        busy = set(lanes)
+        while not self._idle.empty():
+            busy.discard(self._idle.get_nowait())
+        for lane in busy:
             self._end(lane)
         await asyncio.gather(*(asyncio.to_thread(lane.executor.shutdown) for lane in lanes))
+        self._lanes.clear()
 
     async def _open(self) -> _Lane:
         executor = ProcessPoolExecutor(1, mp_context=get_context("spawn"))

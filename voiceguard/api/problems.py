@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from voiceguard import errors
 from voiceguard.errors import VoiceGuardError
@@ -197,10 +198,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == 405 and (methods := _methods(app, request.url.path)):
+            headers["Allow"] = ", ".join(methods)  # Starlette names those of the first route only
         code = by_status.get(
             error.status_code, "client_error" if error.status_code < 500 else "internal_error"
         )
-        return _render(known[code], _id(request), None, error.headers or {}, {})
+        return _render(known[code], _id(request), None, headers, {})
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -224,6 +228,14 @@ def _place(loc: tuple[int | str, ...]) -> str:
 def retry_after(seconds: float) -> dict[str, str]:
     """Return the header that asks the client to wait."""
     return {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """Return the methods that openapi.json lists for a request's path."""
+    for template, operations in app.openapi()["paths"].items():
+        if compile_path(template)[0].match(path):
+            return sorted(method.upper() for method in operations)
+    return []
 
 
 def _id(request: Request) -> str | None:

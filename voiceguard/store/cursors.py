@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 
 
@@ -18,7 +17,7 @@ def decode(cursor: str) -> int:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode(
             "ascii"
         )
-    except (binascii.Error, UnicodeError) as error:
+    except ValueError as error:
         raise ValueError("expected a cursor of an earlier page") from error
     match = re.fullmatch(r"1:([0-9]{1,18})", text, re.ASCII)
     if match is None:

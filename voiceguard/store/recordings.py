@@ -136,7 +136,7 @@ class Recordings:
         """
         with _translated("The recordings store does not answer."):
             try:
-                return bytes(self._fs.cat_file(self._place(sha256), start, stop))
+                return bytes(self._fs.cat_file(self._place(sha256), start=start, end=stop))
             except FileNotFoundError:
                 self.check()
                 raise RecordingMissing from None

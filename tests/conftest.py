@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+RATE_HZ = 8000
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the slow tests too")
+
+
+def _left_out(item: pytest.Item) -> str | None:
+    """Say why a test can't run here and how to run it."""
+    if "slow" in item.keywords and not item.config.getoption("--slow"):
+        return "slow: run pytest --slow"
+    if "train" in item.keywords and not (
+        importlib.util.find_spec("torch") and importlib.util.find_spec("torchaudio")
+    ):
+        return "needs torch and torchaudio: pip install '.[train]'"
+    if "postgres" in item.keywords and not (
+        os.environ.get("VOICEGUARD_TEST_POSTGRES_URL") and importlib.util.find_spec("psycopg")
+    ):
+        return (
+            "needs PostgreSQL: pip install '.[postgres]', then set VOICEGUARD_TEST_POSTGRES_URL "
+            "(scripts/test_postgres.sh starts a server and prints it)"
+        )
+    if "s3" in item.keywords and not (importlib.util.find_spec("s3fs") and importlib.util.find_spec("moto")):
+        return "needs an S3 server: pip install '.[s3]' 'moto[server]'"
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if reason := _left_out(item):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240208)
+
+
+@pytest.fixture
+def babble(rng: np.random.Generator) -> np.ndarray:
+    """Four seconds of voiced and unvoiced sound that moves like speech, shape (32000,), float32."""
+    seconds = np.arange(4 * RATE_HZ) / RATE_HZ
+    pitch_hz = (
+        120 + 20 * np.sin(2 * np.pi * 0.7 * seconds) + np.cumsum(rng.standard_normal(len(seconds))) * 0.02
+    )
+    phase = 2 * np.pi * np.cumsum(pitch_hz) / RATE_HZ
+    voiced = sum(np.sin(k * phase) / k for k in range(1, 20))
+    unvoiced = rng.standard_normal(len(seconds))
+    syllables = np.clip(np.sin(2 * np.pi * 3.1 * seconds) + 0.4, 0, None)
+    mix = np.where(np.sin(2 * np.pi * 1.3 * seconds) > -0.4, voiced, 0.3 * unvoiced)
+    signal = syllables * mix + 1e-3 * unvoiced
+    return (0.3 * signal / np.abs(signal).max()).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def audio_samples() -> Path:
+    return Path(__file__).parents[1] / "audio_samples"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of either kind, gone after the test."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'voiceguard.db'}"
+    else:
+        with new_postgres_database() as url:
+            yield url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    """A migrated database of either kind."""
+    from voiceguard.store import migrate
+    from voiceguard.store.engine import connect
+
+    engine = connect(database_url)
+    migrate.upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+@contextlib.contextmanager
+def new_postgres_database() -> Iterator[str]:
+    """Create a database on the server that VOICEGUARD_TEST_POSTGRES_URL names, drop it at the end."""
+    server = sa.make_url(os.environ["VOICEGUARD_TEST_POSTGRES_URL"])
+    admin = sa.create_engine(
+        server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+    )
+    name = f"voiceguard_test_{secrets.token_hex(6)}"
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
