@@ -14,6 +14,7 @@ import soundfile as sf
 from scipy.signal import correlate
 
 from tests.audio.encode import LEFT_HZ, RIGHT_HZ, Example, by_soundfile, examples, tones
+from voiceguard import errors
 from voiceguard.audio import RATE_HZ, Recording, decode
 from voiceguard.errors import AudioError
 
@@ -52,10 +53,8 @@ def test_facts(example: Example):
         assert np.abs(samples).max() <= 1.0
 
 
-@every_format
+@pytest.mark.parametrize("example", [e for e in examples() if e.min_correlation], ids=lambda e: e.name)
 def test_samples(example: Example):
-    if example.min_correlation is None:
-        pytest.skip("an arbitrary payload has no original")
     recording = decode(example.data, name=example.name)
     original = tones(RATE_HZ, example.duration_s, example.channels)
     for channel, samples in enumerate(recording.channels):
@@ -101,6 +100,12 @@ def test_content_wins_over_the_name(name):
     assert decode(example.data, name=name).codec == "mp3"
 
 
+@pytest.mark.parametrize("name", ["call.ogg", "call.opus"])
+def test_appended_ogg_recordings_decode_to_the_end(name):
+    data = next(e.data for e in examples() if e.name == name)
+    assert decode(data + data).duration_s == pytest.approx(4.0, abs=0.02)
+
+
 def test_clipping_counts_codes_at_full_scale():
     samples = tones(RATE_HZ, 1.0, 2)
     samples[:2000, 1] = 1.0
@@ -134,7 +139,17 @@ def test_narrowband_wav_never_loads_ffmpeg():
 
 
 def test_docs_name_every_container_and_codec():
-    text = DOCS.read_text()
+    text = DOCS.read_text(encoding="utf-8")
     for example in examples():
         assert f"`{example.container}`" in text
         assert f"`{example.codec}`" in text
+
+
+def test_docs_name_every_error_code():
+    text = DOCS.read_text(encoding="utf-8")
+    raised = (
+        errors.EmptyRecording, errors.UnsupportedFormat, errors.RefusedContainer, errors.DamagedRecording,
+        errors.InvalidSamples, errors.RecordingTooLong, errors.RecordingTooLarge, errors.TooManyChannels, AudioError,
+    )  # fmt: skip
+    for error in raised:
+        assert f"| `{error.code}` |" in text

@@ -58,7 +58,6 @@ _GSM = Container("raw", raw=Raw("gsm", 8000, "GSM610", 33))
 
 _MAGIC: tuple[tuple[bytes, Container], ...] = (
     (b"fLaC", _FLAC),
-    (b"OggS", Container("ogg", libsndfile=True, demuxer="ogg")),
     (b"riff\x2e\x91\xcf\x11", Container("w64", libsndfile=True, demuxer="w64")),
     (b"caff", Container("caf", libsndfile=True, demuxer="caf")),
     (b".snd", Container("au", libsndfile=True, demuxer="au")),
@@ -69,6 +68,7 @@ _MAGIC: tuple[tuple[bytes, Container], ...] = (
 )
 _AIFF = Container("aiff", libsndfile=True, demuxer="aiff")
 
+_OGG_FIRST_PAGE = b"OggS\x00\x02"
 _MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 _MP4_BRANDS = {b"3g": "3gp", b"qt": "mov", b"M4A": "m4a"}
 
@@ -196,6 +196,10 @@ def _by_signature(data: bytes, head: bytes) -> Container | None:
             return WAV
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         return _AIFF
+    if head.startswith(b"OggS"):
+        # libsndfile stops after the first of several recordings that were appended to one another.
+        appended = data.count(_OGG_FIRST_PAGE) > 1
+        return Container("ogg", libsndfile=not appended, demuxer="ogg")
     for magic, container in _MAGIC:
         if head.startswith(magic):
             return container
