@@ -136,6 +136,7 @@ def _ffmpeg_examples(duration_s: float) -> list[Example]:
     rows = (
         # name, muxer, encoder, bit_rate, container, codec, rate_hz, channels, min_correlation
         ("call.mp3", "mp3", "libmp3lame", None, "mp3", "mp3", 16000, 2, 0.98),
+        ("call.mp2", "mp2", "mp2", 160000, "mp3", "mp2", 16000, 2, 0.98),
         ("mp3.wav", "wav", "libmp3lame", None, "wav", "mp3", 8000, 1, 0.98),
         ("call.amr", "amr", "libopencore_amrnb", 12200, "amr", "amr_nb", 8000, 1, 0.9),
         ("call.3gp", "3gp", "libopencore_amrnb", 12200, "3gp", "amr_nb", 8000, 1, 0.9),
@@ -178,13 +179,51 @@ def amr_frames(frame_type: int, payload_bytes: int, count: int) -> bytes:
     return np.concatenate([header, payload], axis=1).tobytes()
 
 
+@functools.cache
+def _ogg_crc_table() -> list[int]:
+    table = []
+    for index in range(256):
+        value = index << 24
+        for _ in range(8):
+            value = (value << 1 ^ 0x04C11DB7 if value & 0x80000000 else value << 1) & 0xFFFFFFFF
+        table.append(value)
+    return table
+
+
+def ogg_page(flags: int, position: int, number: int, packets: list[bytes]) -> bytes:
+    """Return one Ogg page (RFC 3533, section 6) of packets shorter than 255 bytes."""
+    page = struct.pack("<4sBBqIII", b"OggS", 0, flags, position, 1, number, 0)
+    page += bytes([len(packets), *(len(packet) for packet in packets)]) + b"".join(packets)
+    crc, table = 0, _ogg_crc_table()
+    for byte in page:
+        crc = (crc << 8 & 0xFFFFFFFF) ^ table[crc >> 24 ^ byte]
+    return page[:22] + struct.pack("<I", crc) + page[26:]
+
+
 def _bitstream_examples(duration_s: float) -> list[Example]:
     """Formats without an encoder: valid framing around an arbitrary payload."""
     count = round(duration_s / 0.02)
     g729 = np.random.default_rng(729).integers(0, 256, round(duration_s * 1000), np.uint8).tobytes()
     amr_wb = b"#!AMR-WB\n" + amr_frames(2, 32, count)
     amr_dtx = b"#!AMR\n" + (amr_frames(7, 31, 5) + amr_frames(8, 5, 1) + amr_frames(15, 0, 4)) * (count // 10)
+    speex_head = (
+        b"Speex   "
+        + b"1.2".ljust(20, b"\0")
+        + struct.pack("<13i", 1, 80, 8000, 0, 4, 1, -1, 160, 0, 1, 0, 0, 0)
+    )
+    random = np.random.default_rng(8000)
+    speex_packets = [bytes([3 << 3]) + random.bytes(19) for _ in range(count)]  # narrowband at 8 kbit/s
+    speex = (
+        ogg_page(2, 0, 0, [speex_head])
+        + ogg_page(0, 0, 1, [bytes(8)])
+        + ogg_page(4, 160 * count, 2, speex_packets)
+    )
+    ilbc = b"#!iLBC20\n" + random.bytes(38 * count)
+    amr_wav = wav(0x57, amr_frames(7, 31, count), rate_hz=8000, block_bytes=32, bits=16)
     return [
+        Example("speex.ogg", speex, "ogg", "speex", 8000, 1, duration_s, None),
+        Example("call.ilbc", ilbc, "ilbc", "ilbc", 8000, 1, duration_s, None),
+        Example("amr.wav", amr_wav, "wav", "amr_nb", 8000, 1, duration_s, None),
         Example("call.g729", g729, "raw", "g729", 8000, 1, duration_s, None),
         Example(
             "g729.wav",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from tests.audio.encode import Example, amr_frames, by_soundfile, examples, tones
+from tests.audio.encode import Example, amr_frames, by_soundfile, examples, ogg_page, tones
 from voiceguard.audio import RATE_HZ, Limits, decode
 from voiceguard.errors import RecordingTooLarge, RecordingTooLong, TooManyChannels
 
@@ -26,26 +26,6 @@ def flac_of_silence(hours: float) -> bytes:
         for _ in range(round(hours * 60)):
             file.write(silence)
     return buffer.getvalue()
-
-
-def _ogg_crc_table() -> list[int]:
-    table = []
-    for index in range(256):
-        value = index << 24
-        for _ in range(8):
-            value = (value << 1 ^ 0x04C11DB7 if value & 0x80000000 else value << 1) & 0xFFFFFFFF
-        table.append(value)
-    return table
-
-
-def ogg_page(flags: int, position: int, number: int, packets: list[bytes]) -> bytes:
-    """Return one Ogg page (RFC 3533, section 6) of packets shorter than 255 bytes."""
-    page = struct.pack("<4sBBqIII", b"OggS", 0, flags, position, 1, number, 0)
-    page += bytes([len(packets), *(len(packet) for packet in packets)]) + b"".join(packets)
-    crc, table = 0, _ogg_crc_table()
-    for byte in page:
-        crc = (crc << 8 & 0xFFFFFFFF) ^ table[crc >> 24 ^ byte]
-    return page[:22] + struct.pack("<I", crc) + page[26:]
 
 
 def opus_of_silence(hours: float) -> bytes:
