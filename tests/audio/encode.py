@@ -136,7 +136,7 @@ def _ffmpeg_examples(duration_s: float) -> list[Example]:
     rows = (
         # name, muxer, encoder, bit_rate, container, codec, rate_hz, channels, min_correlation
         ("call.mp3", "mp3", "libmp3lame", None, "mp3", "mp3", 16000, 2, 0.98),
-        ("call.mp2", "mp2", "mp2", 160000, "mp3", "mp2", 16000, 2, 0.98),
+        ("call.mp2", "mp2", "mp2", None, "mp3", "mp2", 16000, 2, 0.98),
         ("mp3.wav", "wav", "libmp3lame", None, "wav", "mp3", 8000, 1, 0.98),
         ("call.amr", "amr", "libopencore_amrnb", 12200, "amr", "amr_nb", 8000, 1, 0.9),
         ("call.3gp", "3gp", "libopencore_amrnb", 12200, "3gp", "amr_nb", 8000, 1, 0.9),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from scipy.signal import correlate
+from scipy.signal import correlate, hilbert
 
 from tests.audio.encode import LEFT_HZ, RIGHT_HZ, Example, by_soundfile, examples, tones
 from voiceguard import errors
@@ -32,10 +32,14 @@ def tone_level_db(samples: np.ndarray, tone_hz: float) -> float:
 
 
 def best_correlation(decoded: np.ndarray, original: np.ndarray) -> float:
-    """Return the correlation of the original's middle at the best lag: codecs delay by some milliseconds."""
-    middle = original[RATE_HZ // 5 : -RATE_HZ // 5]
-    energy = np.convolve(np.square(decoded, dtype=np.float64), np.ones(len(middle)), mode="valid")
-    return float((correlate(decoded, middle, mode="valid") / np.sqrt(energy * np.dot(middle, middle))).max())
+    """Return the correlation of the original's middle at the best lag: codecs delay by some milliseconds.
+
+    Of the analytic signals, since the delay need not be a whole number of samples at 8 kHz.
+    """
+    decoded, middle = hilbert(decoded), hilbert(original)[RATE_HZ // 5 : -RATE_HZ // 5]
+    energy = np.convolve(np.abs(decoded) ** 2, np.ones(len(middle)), mode="valid")
+    found = np.abs(correlate(decoded, middle, mode="valid"))
+    return float((found / np.sqrt(energy * np.sum(np.abs(middle) ** 2))).max())
 
 
 @every_format
