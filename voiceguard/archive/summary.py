@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from voiceguard.archive.rows import Row
 from voiceguard.archive.scan import Tally
-
-_WIDTH_WITHOUT_TERMINAL = 160
-_VERDICT_STYLES = {"synthetic": "bold red", "human": "green", "inconclusive": "yellow"}
-
-
-def console() -> Console:
-    """Return standard output: as wide as the terminal, and wide enough for a table where there is none."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
+from voiceguard.console import VERDICT_STYLES, signed, visible
 
 
 def rows_table(rows: list[Row]) -> Table:
@@ -37,9 +29,9 @@ def rows_table(rows: list[Row]) -> Table:
         table.add_row(
             Text(visible(row.path)),
             "" if row.channel is None else str(row.channel),
-            Text(row.verdict or "failed", style=_VERDICT_STYLES.get(row.verdict or "", "magenta")),
+            Text(row.verdict or "failed", style=VERDICT_STYLES.get(row.verdict or "", "magenta")),
             (row.reason or "").replace("_", " "),
-            "" if row.score is None else f"{row.score:+.2f}",
+            "" if row.score is None else signed(row.score),
             "" if row.speech_s is None else f"{row.speech_s:.1f} s",
             row.codec or "",
             *([Text(visible(row.error))] if row.error else []),
@@ -60,7 +52,7 @@ def summary(tally: Tally, elapsed_s: float, output: Path | None) -> RenderableTy
         if verdict is None and not count:
             continue
         table.add_row(
-            Text(verdict or "failed", style=_VERDICT_STYLES.get(verdict or "", "magenta")),
+            Text(verdict or "failed", style=VERDICT_STYLES.get(verdict or "", "magenta")),
             f"{count:,}",
             f"{count / max(tally.recordings, 1):.1%}",
             ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in details.most_common())
@@ -74,11 +66,6 @@ def summary(tally: Tally, elapsed_s: float, output: Path | None) -> RenderableTy
     if output is not None:
         lines.append(f"Every row: {output}")
     return Group(Text(), table, Text(), *(Text(visible(line)) for line in lines))
-
-
-def visible(text: str) -> str:
-    """Text for a terminal: what strangers wrote (a file name, a header) must not steer it."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def _hours(seconds: float) -> str:

@@ -1,0 +1,304 @@
+"""The command ``voiceguard``.
+
+Every import that takes time stands in the command that needs it, and the help is plain text: ``--help`` and
+shell completion answer at once. Exit codes: 0 done, 1 some recordings failed, 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from voiceguard.audio import Recording
+    from voiceguard.evidence.cues import Cues
+    from voiceguard.screening import Screening
+
+FAILED = 1
+WRONG_USE = 2
+_STOPPED = 128
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """A command whose module is imported when it is called: ``target`` is ``module:name``."""
+
+    target: str
+    help: str
+
+    def load(self, name: str) -> Any:
+        """Import the function or the group of commands, as a command of that name."""
+        module, _, attribute = self.target.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        parent = typer.Typer(rich_markup_mode=None)
+        if isinstance(found, typer.Typer):
+            parent.add_typer(found, name=name)
+        else:
+            parent.command(name)(found)
+        return typer.main.get_group(parent).commands[name]
+
+
+_ELSEWHERE = {
+    "serve": _Elsewhere("voiceguard.api.commands:serve", "Run the API and the review pages."),
+    "key": _Elsewhere("voiceguard.api.commands:key_app", "Create, list and revoke API keys."),
+    "db": _Elsewhere("voiceguard.api.commands:db_app", "Prepare and upgrade the database."),
+}
+
+
+class _Commands(TyperGroup):
+    """Lists the commands that live elsewhere by name and help, and imports one only to run it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *_ELSEWHERE]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in _ELSEWHERE:
+            return TyperCommand(cmd_name, help=_ELSEWHERE[cmd_name].help)
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _ELSEWHERE[name].load(name) if name in _ELSEWHERE else command, rest
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Screens phone calls for AI-generated voices.",
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app(prog_name="voiceguard")
+    except BrokenPipeError:
+        # The reader of a pipe, such as head, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_STOPPED + signal.SIGPIPE)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from voiceguard import __version__
+
+        typer.echo(f"voiceguard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Screens phone calls for AI-generated voices."""
+
+
+ModelDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="FOLDER",
+        help="The detector's folder.  [default: VOICEGUARD_MODEL, else the one that came with VoiceGuard]",
+    ),
+]
+
+
+@app.command()
+def screen(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording; - reads standard input.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON document.")] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Save waveform, spectrogram and scores over time."),
+    ] = None,
+    remote_channel: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="The channel to judge, from 0.  [default: the one with the highest score]",
+        ),
+    ] = None,
+    model: ModelDir = None,
+) -> None:
+    """Screen one recording, for a person."""
+    if picture is not None and not picture.parent.is_dir():
+        _wrong_use(f"the picture's folder {picture.parent} does not exist")
+    if picture is not None and picture.suffix.lower() != ".png":
+        _wrong_use(f"expected a picture that ends in .png, but got {picture.name}")
+    if str(file) == "-":
+        source: Path | bytes = sys.stdin.buffer.read()
+    else:
+        source = _existing_file(file)
+
+    from voiceguard.audio import decode
+    from voiceguard.errors import VoiceGuardError
+    from voiceguard.screening import Screener
+
+    try:
+        screener = Screener.load(model)
+        recording = decode(source)
+        screening = screener.screen_recording(recording, remote_channel)
+    except VoiceGuardError as error:
+        _failed(f"{file}: {error.code}: {error}\n{error.remedy}")
+    if as_json:
+        _print_document(str(file), recording, screening)
+    else:
+        _print_view(file.name, recording, screening)
+    if picture is not None:
+        from voiceguard.evidence.pictures import draw_screening, save_png
+
+        try:
+            save_png(draw_screening(recording, screening, title=file.name), picture)
+        except OSError as error:
+            _failed(f"can't write {picture}: {error.strerror or error}")
+
+
+def _print_document(name: str, recording: Recording, screening: Screening) -> None:
+    import json
+
+    from voiceguard.console import screening_document
+
+    document = screening_document(name, screening, _cues(recording, screening))
+    typer.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+def _print_view(name: str, recording: Recording, screening: Screening) -> None:
+    from rich.console import Console
+
+    from voiceguard.console import console, cues_view, screening_view
+
+    out = console()
+    out.print(screening_view(name, screening))
+    if screening.decision.quality.speech_s:
+        # The verdict is on the screen already: librosa compiles parts of itself when it is first used.
+        with Console(stderr=True).status("Measuring acoustic cues (the first time can take a minute)"):
+            cues = _cues(recording, screening)
+        out.print()
+        out.print(cues_view(cues))
+
+
+def _cues(recording: Recording, screening: Screening) -> tuple[Cues, ...]:
+    from voiceguard.evidence.cues import measure_cues
+
+    return tuple(
+        measure_cues(samples, channel.speech)
+        for samples, channel in zip(recording.channels, screening.channels, strict=True)
+    )
+
+
+@app.command()
+def scan(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH",
+            help="Files, folders, 'glob/**/*.wav' patterns, @LIST (a file with a path a line) or - (such a "
+            "list on standard input).",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where the rows go: .parquet, .csv or .jsonl. After a stop the same command goes on.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", metavar="N", min=1, help="Worker processes.  [default: one a core]"),
+    ] = None,
+    time_limit: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1.0, help="Time that one file may take.")
+    ] = 300.0,
+    memory_limit: Annotated[
+        int, typer.Option(metavar="MIB", min=64, help="Memory that one file may take (Linux).")
+    ] = 2048,
+    model: ModelDir = None,
+) -> None:
+    """Score archives of recordings."""
+    from voiceguard.archive.find import NothingThere
+    from voiceguard.archive.journal import JournalError
+    from voiceguard.archive.pool import WorkersFailed
+    from voiceguard.archive.progress import on_stderr
+    from voiceguard.archive.scan import OutputError, ScanSettings
+    from voiceguard.archive.scan import scan as run_scan
+    from voiceguard.archive.summary import rows_table, summary
+    from voiceguard.console import console
+    from voiceguard.errors import ModelError
+
+    settings = ScanSettings(
+        jobs=jobs or _cores(),
+        time_limit_s=time_limit,
+        memory_limit_bytes=memory_limit << 20,
+        model_dir=model,
+    )
+    signal.signal(signal.SIGTERM, _stop)
+    progress = on_stderr()
+    try:
+        with progress:
+            tally = run_scan(sources, output, settings, progress)
+    except (NothingThere, OutputError) as error:
+        _wrong_use(str(error))
+    except JournalError as error:
+        _failed(str(error))
+    except (ModelError, WorkersFailed) as error:
+        _failed(f"{error} {error.remedy}")
+    except KeyboardInterrupt as stop:
+        goes_on = " The same command goes on from here." if output is not None else ""
+        typer.echo(f"Stopped after {progress.done:,} of {progress.total:,} recordings.{goes_on}", err=True)
+        raise typer.Exit(_STOPPED + (stop.args[0] if stop.args else signal.SIGINT)) from None
+    out = console()
+    if output is None and tally.rows:
+        out.print(rows_table(tally.rows))
+    elif output is None and tally.recordings:
+        out.print("Too many rows to show here: -o FILE.parquet keeps them.")
+    out.print(summary(tally, progress.elapsed_s, output))
+    if tally.failed:
+        raise typer.Exit(FAILED)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt(number)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _existing_file(path: Path) -> Path:
+    if path.is_dir():
+        _wrong_use(f"{path} is a folder; voiceguard scan {path} scores every recording in it")
+    if not path.exists():
+        _wrong_use(f"no such file: {path}")
+    if not os.access(path, os.R_OK):
+        _wrong_use(f"no permission to read {path}")
+    return path
+
+
+def _wrong_use(message: str) -> NoReturn:
+    typer.echo(f"voiceguard: {message}", err=True)
+    raise typer.Exit(WRONG_USE)
+
+
+def _failed(message: str) -> NoReturn:
+    typer.echo(f"voiceguard: {message}", err=True)
+    raise typer.Exit(FAILED)

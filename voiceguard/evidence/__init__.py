@@ -1,0 +1,1 @@
+"""What a person needs to check a verdict: acoustic cues and pictures."""
