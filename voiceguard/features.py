@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
+import scipy.sparse
 
 from voiceguard.audio import RATE_HZ
 from voiceguard.vad import FRAME_SAMPLES
@@ -28,6 +29,8 @@ MIN_WINDOW_S = 1.5
 """A rest shorter than this joins the window before it."""
 CONTEXT_SAMPLES = 800
 """Audio kept on both sides of a stretch of speech, so that differences over time reach across its edges."""
+LEAST_SAMPLES = 4096
+"""Shorter windows are padded with zeros: every difference over time needs frames on both sides."""
 FLOOR_DB = -60.0
 """Power floor below the window's mean speech power: what a codec left under it is not evidence."""
 BAND_LOW_HZ, BAND_HIGH_HZ = 200.0, 3700.0
@@ -86,6 +89,8 @@ def cut_windows(samples: np.ndarray, speech: np.ndarray, window_s: float = WINDO
     frames = np.flatnonzero(speech)
     per_window = round(window_s * RATE_HZ / FRAME_SAMPLES)
     least = round(MIN_WINDOW_S * RATE_HZ / FRAME_SAMPLES)
+    if len(frames) == 0:
+        return []
     starts = list(range(0, len(frames), per_window))
     if len(starts) > 1 and len(frames) - starts[-1] < least:
         starts.pop()
@@ -149,9 +154,19 @@ def power_spectrogram(samples: np.ndarray, resolution: Resolution) -> np.ndarray
     return spectrum.real**2 + spectrum.imag**2
 
 
-def linear_bands(resolution: Resolution) -> np.ndarray:
-    """Triangular filters, evenly spaced in frequency, shape (window // 2 + 1, bands), float32."""
-    return _triangles(resolution.window_samples, resolution.bands)
+def band_powers(power: np.ndarray, resolution: Resolution) -> np.ndarray:
+    """Sum a power spectrogram into triangular bands, evenly spaced in frequency.
+
+    Parameters
+    ----------
+    power : np.ndarray [shape=(frames, window // 2 + 1), float32]
+
+    Returns
+    -------
+    np.ndarray [shape=(bands, frames), float32, >= 0]
+    """
+    # Sparse, not BLAS: its sums don't depend on the thread count, and most weights are zero.
+    return _triangles(resolution.window_samples, resolution.bands) @ power.T
 
 
 def cepstra(log_bands: np.ndarray, coefficients: int) -> np.ndarray:
@@ -159,16 +174,17 @@ def cepstra(log_bands: np.ndarray, coefficients: int) -> np.ndarray:
 
     Parameters
     ----------
-    log_bands : np.ndarray [shape=(frames, bands), float32]
+    log_bands : np.ndarray [shape=(bands, frames), float32]
         Natural-log band powers.
     coefficients : int
         How many to keep.
 
     Returns
     -------
-    np.ndarray [shape=(frames, coefficients), float32]
+    np.ndarray [shape=(coefficients, frames), float32, C order]
     """
-    return log_bands @ _dct(log_bands.shape[1], coefficients)
+    transformed = scipy.fft.dct(log_bands, type=2, norm="ortho", axis=0)
+    return np.ascontiguousarray(transformed[1 : coefficients + 1])
 
 
 def _extract_window(window: SpeechWindow) -> np.ndarray:
@@ -186,15 +202,15 @@ def _functionals(window: SpeechWindow) -> Iterable[tuple[str, float]]:
 def _blocks(window: SpeechWindow) -> Iterable[tuple[str, np.ndarray]]:
     """Compute every family; each block is (name, values), values of any shape."""
     samples = window.samples - np.float32(window.samples.mean())
-    if len(samples) < 1024:
-        samples = np.pad(samples, (0, 1024 - len(samples)))
+    if len(samples) < LEAST_SAMPLES:
+        samples = np.pad(samples, (0, LEAST_SAMPLES - len(samples)))
     medium: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     for resolution in RESOLUTIONS:
         power = power_spectrogram(samples, resolution)
         speech = _frame_mask(window.speech, len(power), resolution)
         floor = power[speech].mean() * 10 ** (FLOOR_DB / 10) + 1e-16
-        log_bands = np.log(power @ linear_bands(resolution) + floor)
-        coefficients = np.ascontiguousarray(cepstra(log_bands, resolution.coefficients).T)
+        log_bands = np.log(band_powers(power, resolution) + floor)
+        coefficients = cepstra(log_bands, resolution.coefficients)
         yield from _dynamics(f"lfcc_{resolution.name}", coefficients, speech)
         if resolution.name == "medium":
             medium = (power, log_bands, speech)
@@ -257,7 +273,12 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np
     skewness = np.einsum("ij,ij->i", squares, values) / count / (variance * spread)
     kurtosis = np.einsum("ij,ij->i", squares, squares) / count / (variance * variance)
     absolute = np.abs(values, out=values).sum(axis=1) / count / spread
-    return np.log(spread), np.sign(skewness) * np.sqrt(np.abs(skewness)), np.log(kurtosis), absolute
+    return (
+        np.log(spread),
+        np.sign(skewness) * np.sqrt(np.abs(skewness)),
+        np.log(np.maximum(kurtosis, 1)),
+        absolute,
+    )
 
 
 def _statics(name: str, tracks: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
@@ -275,7 +296,7 @@ def _statics(name: str, tracks: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
 
 def _bands(log_bands: np.ndarray, speech: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
     """Band energies: statistics, modulation spectrum, how far bands move together."""
-    pairs = np.ascontiguousarray(((log_bands[:, 0::2] + log_bands[:, 1::2]) / 2).T)
+    pairs = (log_bands[0::2] + log_bands[1::2]) / 2
     chosen = pairs[:, speech]
     yield from _statics("bands", chosen)
     centred = chosen - chosen.mean(axis=1, keepdims=True)
@@ -291,7 +312,7 @@ def _bands(log_bands: np.ndarray, speech: np.ndarray) -> Iterable[tuple[str, np.
     )
     yield "bands.modulation", np.log(ranges / (modulation.sum(axis=1) + 1e-9) + 1e-6)
     normal = centred / (np.sqrt((centred**2).mean(axis=1, keepdims=True)) + 1e-6)
-    correlation = normal @ normal.T / normal.shape[1]
+    correlation = np.einsum("it,jt->ij", normal, normal) / normal.shape[1]
     for distance in (1, 2, 3, 4, 6, 8, 12):
         diagonal = np.diagonal(correlation, distance)
         yield f"bands.correlation.{distance}", np.array([diagonal.mean(), diagonal.std()])
@@ -342,7 +363,7 @@ def _periodicity(
     areas = np.ascontiguousarray(np.arctanh(np.clip(reflection, -0.999, 0.999)).T)
     yield from _dynamics("lpc.area", areas, speech)
     yield from _dynamics("lpc.gain", np.log(gain + 1e-9)[None].astype(np.float32), speech)
-    tracks = np.ascontiguousarray(cepstra(log_bands, 30).T)
+    tracks = cepstra(log_bands, 30)
     second = tracks[:, 4:] - 2 * tracks[:, 2:-2] + tracks[:, :-4]
     for name, mask in (("voiced", voiced), ("unvoiced", unvoiced)):
         inner = mask[2:-2]
@@ -408,15 +429,10 @@ def _lag_window(size: int) -> np.ndarray:
 
 
 @functools.cache
-def _triangles(window_samples: int, bands: int) -> np.ndarray:
+def _triangles(window_samples: int, bands: int) -> scipy.sparse.csr_array:
+    """Tabulate the filters of :func:`band_powers`, shape (bands, bins), weights 0..1."""
     edges_hz = np.linspace(BAND_LOW_HZ, BAND_HIGH_HZ, bands + 2)
     bins_hz = np.arange(window_samples // 2 + 1) * RATE_HZ / window_samples
     step_hz = max(edges_hz[1] - edges_hz[0], RATE_HZ / window_samples)
     distance = np.abs(bins_hz[:, None] - edges_hz[None, 1:-1]) / step_hz
-    return np.maximum(1 - distance, 0).astype(np.float32)
-
-
-@functools.cache
-def _dct(bands: int, coefficients: int) -> np.ndarray:
-    matrix = scipy.fft.dct(np.eye(bands), type=2, norm="ortho", axis=0)
-    return np.ascontiguousarray(matrix[1 : coefficients + 1].T.astype(np.float32))
+    return scipy.sparse.csr_array(np.maximum(1 - distance, 0).T.astype(np.float32))

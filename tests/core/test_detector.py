@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from voiceguard.detector import Detector, default_model_dir, read_record
+from voiceguard.errors import ModelError
+from voiceguard.features import feature_names
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(default_model_dir(), folder)
+    return folder
+
+
+def test_shipped_model_loads_and_scores(rng):
+    detector = Detector(default_model_dir())
+    features = rng.standard_normal((3, len(feature_names()))).astype(np.float32)
+    assert np.isfinite(detector.score_features(features)).all()
+
+
+def test_batch_and_order_do_not_matter(rng):
+    detector = Detector(default_model_dir())
+    features = rng.standard_normal((8, len(feature_names()))).astype(np.float32)
+    together = detector.score_features(features)
+    order = rng.permutation(8)
+    np.testing.assert_array_equal(detector.score_features(features[order]), together[order])
+    alone = [detector.score_features(features[[row]])[0] for row in range(8)]
+    np.testing.assert_array_equal(alone, together)
+
+
+def test_changed_graph_is_refused(model):
+    path = model / "detector.onnx"
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(ModelError, match="SHA-256"):
+        Detector(model)
+
+
+def test_model_of_other_features_is_refused(model):
+    record = json.loads((model / "model.json").read_text())
+    record["features_sha256"] = "0" * 64
+    (model / "model.json").write_text(json.dumps(record))
+    with pytest.raises(ModelError, match="other features"):
+        Detector(model)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"schema": 99}'])
+def test_incomplete_record_is_refused(model, text):
+    (model / "model.json").write_text(text)
+    with pytest.raises(ModelError):
+        read_record(model)
+
+
+def test_missing_graph_is_refused(model):
+    (model / "detector.onnx").unlink()
+    with pytest.raises(ModelError, match=r"detector\.onnx"):
+        Detector(model)
+
+
+def test_variable_names_the_model(model, monkeypatch):
+    monkeypatch.setenv("VOICEGUARD_MODEL", str(model))
+    assert default_model_dir() == model
+
+
+def test_thresholds_are_in_order():
+    calibration = read_record(default_model_dir()).calibration
+    assert calibration.clear_threshold <= calibration.review_threshold <= calibration.flag_threshold
+    assert calibration.slope > 0

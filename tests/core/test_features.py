@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from voiceguard import features
+from voiceguard.audio import RATE_HZ
+from voiceguard.features import RESOLUTIONS, SpeechWindow, cut_windows, extract, feature_names
+
+
+def window_of(samples: np.ndarray) -> SpeechWindow:
+    return SpeechWindow(0.0, len(samples) / RATE_HZ, samples, np.ones(len(samples) // 80, dtype=bool))
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS, ids=lambda r: r.name)
+def test_power_spectrogram_equals_librosa(resolution, babble):
+    import librosa
+
+    expected = (
+        np.abs(
+            librosa.stft(
+                babble,
+                n_fft=resolution.window_samples,
+                hop_length=resolution.hop_samples,
+                window="hann",
+                center=False,
+            )
+        )
+        ** 2
+    )
+    actual = features.power_spectrogram(babble, resolution).T
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-6 * expected.max())
+
+
+def test_cepstra_equal_scipy_reference_of_librosa(babble):
+    import librosa
+
+    resolution = RESOLUTIONS[1]
+    power = features.power_spectrogram(babble, resolution)
+    log_bands = np.log(features.band_powers(power, resolution) + 1e-9)
+    expected = librosa.feature.mfcc(S=log_bands, n_mfcc=resolution.coefficients + 1, dct_type=2, norm="ortho")
+    actual = features.cepstra(log_bands, resolution.coefficients)
+    np.testing.assert_allclose(actual, expected[1:], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("resolution", RESOLUTIONS, ids=lambda r: r.name)
+def test_power_spectrogram_equals_torchaudio(resolution, babble):
+    import torch
+    import torchaudio
+
+    transform = torchaudio.transforms.Spectrogram(
+        n_fft=resolution.window_samples, hop_length=resolution.hop_samples, power=2, center=False
+    )
+    expected = transform(torch.from_numpy(babble)).numpy()
+    actual = features.power_spectrogram(babble, resolution).T
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-6 * expected.max())
+
+
+@pytest.mark.train
+def test_cepstra_equal_torchaudio(babble):
+    import torch
+    import torchaudio
+
+    resolution = RESOLUTIONS[1]
+    power = features.power_spectrogram(babble, resolution)
+    log_bands = np.log(features.band_powers(power, resolution) + np.float32(1e-9))
+    matrix = torchaudio.functional.create_dct(resolution.coefficients + 1, resolution.bands, "ortho")
+    expected = (torch.from_numpy(log_bands.T) @ matrix).numpy()[:, 1:].T
+    np.testing.assert_allclose(
+        features.cepstra(log_bands, resolution.coefficients), expected, rtol=1e-3, atol=1e-3
+    )
+
+
+@pytest.mark.train
+def test_bands_equal_torchaudio(babble):
+    import torchaudio
+
+    resolution = RESOLUTIONS[2]
+    filters = torchaudio.functional.linear_fbanks(
+        resolution.window_samples // 2 + 1,
+        features.BAND_LOW_HZ,
+        features.BAND_HIGH_HZ,
+        resolution.bands,
+        RATE_HZ,
+    )
+    power = features.power_spectrogram(babble, resolution)
+    expected = (power @ filters.numpy()).T
+    np.testing.assert_allclose(features.band_powers(power, resolution), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_flat_spectrum_spreads_evenly_over_bands():
+    resolution = RESOLUTIONS[2]
+    power = np.ones((3, resolution.window_samples // 2 + 1), np.float32)
+    bands = features.band_powers(power, resolution)
+    assert bands.shape == (resolution.bands, 3)
+    np.testing.assert_allclose(bands, bands.mean(), rtol=0.05)
+
+
+def test_names_are_unique_and_one_a_column(babble):
+    names = feature_names()
+    assert len(set(names)) == len(names)
+    assert extract([window_of(babble)]).shape == (1, len(names))
+
+
+def test_level_does_not_matter(babble):
+    loud, quiet = extract([window_of(babble), window_of(babble * np.float32(0.01))])
+    np.testing.assert_allclose(loud, quiet, atol=0.02)
+
+
+def test_offset_does_not_matter(babble):
+    plain, shifted = extract([window_of(babble), window_of(babble + np.float32(0.05))])
+    np.testing.assert_allclose(plain, shifted, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.zeros(16000, np.float32),
+        np.ones(16000, np.float32),
+        np.zeros(500, np.float32),
+        np.sign(np.random.default_rng(1).standard_normal(8000)).astype(np.float32),
+        np.concatenate([np.zeros(7999), [1.0]]).astype(np.float32),
+    ],
+    ids=["silence", "constant", "short", "full-scale", "click"],
+)
+def test_degenerate_audio_gives_finite_features(samples):
+    assert np.isfinite(extract([window_of(samples)])).all()
+
+
+def test_windows_hold_the_stated_seconds_of_speech(rng):
+    samples = rng.standard_normal(60 * RATE_HZ).astype(np.float32)
+    speech = np.repeat(rng.random(600) < 0.5, 10)
+    windows = cut_windows(samples, speech)
+    counted = [int(window.speech.sum()) for window in windows]
+    assert counted[:-1] == [400] * (len(windows) - 1)
+    assert 150 <= counted[-1] < 550
+    assert sum(counted) == speech.sum()
+
+
+def test_windows_lie_in_order_within_the_recording(rng):
+    samples = rng.standard_normal(30 * RATE_HZ).astype(np.float32)
+    speech = np.repeat(rng.random(300) < 0.6, 10)
+    windows = cut_windows(samples, speech)
+    for before, after in itertools.pairwise(windows):
+        assert before.start_s < before.end_s <= after.start_s
+    assert windows[-1].end_s <= 30
+
+
+def test_window_leaves_long_pauses_out(babble):
+    pause = np.zeros(20 * RATE_HZ, np.float32)
+    half = len(babble) // 2 // 80 * 80
+    samples = np.concatenate([babble[:half], pause, babble[half : 2 * half]])
+    speech = np.zeros(len(samples) // 80, dtype=bool)
+    speech[: half // 80] = True
+    speech[-half // 80 :] = True
+    (window,) = cut_windows(samples, speech, window_s=30)
+    assert len(window.samples) / RATE_HZ < 2 * half / RATE_HZ + 0.5
+    assert window.speech.sum() == speech.sum()
+
+
+def test_no_speech_no_windows():
+    assert cut_windows(np.zeros(8000, np.float32), np.zeros(100, dtype=bool)) == []
+    assert extract([]).shape == (0, len(feature_names()))

@@ -1,0 +1,66 @@
+"""The model card: what the detector is, what it was trained on, how wrong it is, what it must not be used for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from voiceguard.features import WINDOW_S, feature_names
+from voiceguard.training.report import Report
+from voiceguard.verdict import Calibration
+
+CARD_FILE = "CARD.md"
+
+_TEXT = """\
+# Model card: {model_id}
+
+**What it does.** Scores windows of {window_s:.0f} seconds of 8 kHz telephone speech as synthetic or human. A window's
+{features} features are functionals of fine spectral dynamics (cepstra at three resolutions, band energies,
+periodicity, all-pole fit); {members} small networks on them are averaged. The mean over a call's windows becomes a
+natural-log likelihood ratio that depends on the seconds of speech.
+
+**What a verdict means.** `synthetic` from score {flag:.2f}; `human` up to {clear:.2f}; between them, and with under
+{min_speech:.0f} seconds of speech or poor quality, `inconclusive`. A person should listen from {review:.2f}. The
+probability shown assumes that {prior:.0%} of calls are synthetic. A verdict says "synthetic voice likely", never
+"illegal", and is no proof of anything by itself.
+
+**Trained on** {clips} clips of {corpus} (corpus manifest SHA-256 `{sha}`), each through {versions} simulated telephone
+channels (plain, mild, hard), all folds; weights, calibration and thresholds as in `recipe.json` and `model.json`.
+The clips are not part of the project.
+
+**How the figures below were made.** `voiceguard evaluate MANIFEST --work FOLDER`. They are not of the shipped
+networks, which heard all folds, but of the same recipe: each fold scored by networks that heard none of its pages,
+speakers or engine names; calibration and thresholds applied to a fold were fitted on the other four. Intervals are
+95 % Clopper-Pearson and take clips as independent, which clips of one page are not.
+
+**Known limits.** Labels of the corpus come from file names and page headings, with some noise. Most speech is
+English. Wild pages show systems at their best, without the noise of a call; the channel is simulated. Voices of
+makers that appear after 2026 are not in it. Noisy or processed human speech, and acted speech, is where false
+alarms concentrate. The error of a single clip is high: decide on whole calls and campaigns, and listen.
+
+## Evaluation
+
+{tables}"""
+
+
+def write_card(
+    folder: Path, model_id: str, calibration: Calibration, report: Report, recipe: Mapping[str, object]
+) -> None:
+    """Write ``CARD.md`` into the model's folder."""
+    text = _TEXT.format(
+        model_id=model_id,
+        window_s=WINDOW_S,
+        features=len(feature_names()),
+        members=recipe["members"],
+        flag=calibration.flag_threshold,
+        review=calibration.review_threshold,
+        clear=calibration.clear_threshold,
+        min_speech=calibration.min_speech_s,
+        prior=calibration.prior,
+        clips=recipe["clips"],
+        corpus="speech from demo pages, packages and human collections",
+        sha=str(recipe["corpus_sha256"])[:16],
+        versions=recipe["versions"],
+        tables=report.to_markdown(),
+    )
+    (folder / CARD_FILE).write_text(text)

@@ -1,0 +1,112 @@
+"""Write a trained ensemble as the model folder that serving loads: graph, record, hashes. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from voiceguard.detector import GRAPH_FILE, RECORD_FILE, SCHEMA, features_sha256
+from voiceguard.features import feature_names
+from voiceguard.training.mlp import Mlp
+from voiceguard.verdict import Calibration
+
+OPSET = 17
+IR_VERSION = 8
+
+
+def export_ensemble(members: Sequence[Mlp]) -> bytes:
+    """Build one ONNX graph: ``features`` (windows, features) float32 -> ``score`` (windows,), the mean logit.
+
+    All members share the standardisation of the first: they were trained on the same clips. Weights are stored
+    in half precision, which halves the file and is far finer than the noise that training adds.
+    """
+    first = members[0]
+    nodes: list[onnx.NodeProto] = []
+    weights: list[onnx.TensorProto] = []
+
+    def constant(name: str, value: np.ndarray, half: bool = False) -> str:
+        if half:
+            weights.append(numpy_helper.from_array(value.astype(np.float16), name + ".half"))
+            nodes.append(helper.make_node("Cast", [name + ".half"], [name], to=TensorProto.FLOAT))
+        else:
+            weights.append(numpy_helper.from_array(value.astype(np.float32), name))
+        return name
+
+    def node(kind: str, inputs: list[str], output: str) -> str:
+        nodes.append(helper.make_node(kind, inputs, [output]))
+        return output
+
+    centred = node("Sub", ["features", constant("mean", first.mean.numpy())], "centred")
+    scaled = node("Mul", [centred, constant("scale", first.scale.numpy())], "scaled")
+    limit = np.array(first.config.clip)
+    cut = node("Clip", [scaled, constant("low", -limit), constant("high", limit)], "cut")
+    logits = []
+    for number, member in enumerate(members):
+        value = cut
+        layers = list(member.layers)
+        for index, layer in enumerate(layers):
+            if not isinstance(layer, nn.Linear):
+                continue
+            weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+            last = index == len(layers) - 1
+            if not last:
+                weight, bias = _fold_norm(weight, bias, layers[index + 1])
+            name = f"member{number}.layer{index}"
+            inputs = [
+                value,
+                constant(f"{name}.weight", weight.T, half=True),
+                constant(f"{name}.bias", bias),
+            ]
+            value = node("Gemm", inputs, f"{name}.sum")
+            if not last:
+                value = node("Relu", [value], f"{name}.active")
+        logits.append(value)
+    mean = node("Mean", logits, "mean_logit") if len(logits) > 1 else logits[0]
+    node("Squeeze", [mean, _axes(weights)], "score")
+    graph = helper.make_graph(
+        nodes,
+        "voiceguard_detector",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["windows", len(first.mean)])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["windows"])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    onnx.checker.check_model(model)
+    return model.SerializeToString(deterministic=True)
+
+
+def write_model(folder: Path, model_id: str, graph: bytes, calibration: Calibration) -> None:
+    """Write ``detector.onnx`` and ``model.json``; see :mod:`voiceguard.detector`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / GRAPH_FILE).write_bytes(graph)
+    record = {
+        "schema": SCHEMA,
+        "id": model_id,
+        "graph_sha256": hashlib.sha256(graph).hexdigest(),
+        "features_sha256": features_sha256(feature_names()),
+        "calibration": asdict(calibration),
+    }
+    (folder / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _fold_norm(weight: np.ndarray, bias: np.ndarray, norm: nn.Module) -> tuple[np.ndarray, np.ndarray]:
+    """Fold batch normalisation into the linear layer before it, of shapes (out, in) and (out,)."""
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    gain = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach().numpy()
+    shift = norm.bias.detach().numpy() - norm.running_mean.numpy() * gain
+    return weight * gain[:, None], bias * gain + shift
+
+
+def _axes(weights: list[onnx.TensorProto]) -> str:
+    weights.append(numpy_helper.from_array(np.array([1], np.int64), "axes"))
+    return "axes"

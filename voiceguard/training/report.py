@@ -1,0 +1,216 @@
+"""What the cross-fold scores say: tables with intervals, for the model card and the terminal.
+
+Thresholds and calibration are cross-fitted: those applied to a fold come from the other four, so no figure
+here rests on a clip that set it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from voiceguard.training import metrics
+from voiceguard.training.calibrate import apply, fit_calibration
+from voiceguard.training.corpus import Corpus
+from voiceguard.training.crossfold import CHANNELS, CrossFold, pseudo_calls
+from voiceguard.training.metrics import Rate
+from voiceguard.verdict import Calibration
+
+LENGTHS_S = (2.0, 4.0, 8.0, 16.0, 24.0, 30.0)
+LEAST_FOR_A_ROW = 20
+"""Groups with fewer clips of a class get no row."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures of one group of calls or clips; NaN where a class is missing."""
+
+    name: str
+    human: int
+    synthetic: int
+    eer: float
+    auc: float
+    within_pages: float
+    tpr_at_1_percent: float
+    tpr_at_01_percent: float
+    false_positives: Rate
+    true_positives: Rate
+    review_false_positives: Rate
+    review_true_positives: Rate
+    cllr: float
+    minimum_cllr: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """All tables, by title."""
+
+    tables: dict[str, tuple[Row, ...]]
+
+    def to_json(self) -> str:
+        """Serialise, with each rate as count, total and interval."""
+        return json.dumps(self.tables, default=vars, indent=1)
+
+    def to_markdown(self) -> str:
+        """Lay out as Markdown tables."""
+        return "\n\n".join(_markdown(title, rows) for title, rows in self.tables.items()) + "\n"
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Calls of one severity: calibrated scores, labels, and decisions at the cross-fitted thresholds."""
+
+    score: np.ndarray
+    raw: np.ndarray
+    synthetic: np.ndarray
+    flagged: np.ndarray
+    reviewed: np.ndarray
+    first: np.ndarray
+
+
+def make_report(corpus: Corpus, result: CrossFold, prepared: Path) -> Report:
+    """Compute every table from the out-of-fold scores; ``prepared`` holds the channels' records."""
+    wild = corpus.column("source") == "wild"
+    folds = corpus.column("fold")
+    calibrations = {
+        int(fold): fit_calibration(corpus, result, keep=folds != fold) for fold in np.unique(folds)
+    }
+    tables: dict[str, tuple[Row, ...]] = {}
+    clips = {name: _clips(corpus, result, name, calibrations) for name in CHANNELS}
+    plain = clips["plain"]
+    tables["Clips of 3–4 s from wild pages, by channel"] = tuple(
+        _row(name, scored, corpus, wild[scored.first]) for name, scored in clips.items()
+    )
+    tables["Clips from wild pages, plain phone, by fold"] = tuple(
+        _row(f"fold {fold}", plain, corpus, wild[plain.first] & (folds[plain.first] == fold))
+        for fold in calibrations
+    )
+    tables["Calls joined from clips of one voice, wild pages, by seconds of speech"] = tuple(
+        _row(f"{name}, {target_s:.0f} s", scored, corpus, wild[scored.first])
+        for name in ("plain", "hard")
+        for target_s in LENGTHS_S
+        if len((scored := _calls(corpus, result, name, target_s, calibrations)).score)
+    )
+    tables["All human sources, plain phone"] = tuple(_groups(plain, corpus, corpus.column("source")))
+    for title, column in (("kind", "kind"), ("language", "language"), ("year", "style")):
+        tables[f"Wild pages, plain phone, by {title}"] = tuple(
+            _groups(plain, corpus, corpus.column(column), wild, against_all=column == "kind")
+        )
+    tables["Wild pages, plain phone, by codec"] = tuple(_groups(plain, corpus, _codecs(prepared), wild))
+    return Report(tables)
+
+
+def _clips(corpus: Corpus, result: CrossFold, name: str, calibrations: dict[int, Calibration]) -> _Scored:
+    rows = np.flatnonzero(np.isfinite(result.scores[name]))
+    return _decide(corpus, result.scores[name][rows], result.speech_s[name][rows], rows, calibrations)
+
+
+def _calls(
+    corpus: Corpus, result: CrossFold, name: str, target_s: float, calibrations: dict[int, Calibration]
+) -> _Scored:
+    raw, seconds, _, first = pseudo_calls(
+        corpus, result.scores[name], result.speech_s[name], target_s, np.random.default_rng(0)
+    )
+    return _decide(corpus, raw, seconds, first, calibrations)
+
+
+def _decide(
+    corpus: Corpus,
+    raw: np.ndarray,
+    seconds: np.ndarray,
+    first: np.ndarray,
+    calibrations: dict[int, Calibration],
+) -> _Scored:
+    score = np.zeros(len(raw))
+    flagged, reviewed = np.zeros(len(raw), dtype=bool), np.zeros(len(raw), dtype=bool)
+    folds = corpus.column("fold")[first]
+    for fold, calibration in calibrations.items():
+        here = folds == fold
+        score[here] = apply(calibration, raw[here], seconds[here])
+        enough = seconds[here] >= calibration.min_speech_s
+        flagged[here] = enough & (score[here] >= calibration.flag_threshold)
+        reviewed[here] = enough & (score[here] >= calibration.review_threshold)
+    return _Scored(score, raw, corpus.column("synthetic")[first], flagged, reviewed, first)
+
+
+def _groups(
+    scored: _Scored,
+    corpus: Corpus,
+    values: np.ndarray,
+    keep: np.ndarray | None = None,
+    against_all: bool = False,
+) -> Iterable[Row]:
+    mask = np.ones(len(scored.score), dtype=bool) if keep is None else keep[scored.first]
+    here = values[scored.first]
+    for value in np.unique(here[mask]):
+        chosen = mask & (here == value)
+        if against_all:
+            chosen |= mask & ~scored.synthetic
+        enough = [
+            int((chosen & (scored.synthetic == label)).sum()) >= LEAST_FOR_A_ROW for label in (True, False)
+        ]
+        if value and any(enough) and not (against_all and value == "human"):
+            yield _row(str(value), scored, corpus, chosen)
+
+
+def _row(name: str, scored: _Scored, corpus: Corpus, mask: np.ndarray) -> Row:
+    synthetic = scored.synthetic[mask]
+    score, raw = scored.score[mask], scored.raw[mask]
+    human, fake = score[~synthetic], score[synthetic]
+    both = len(human) > 0 and len(fake) > 0
+    nan = float("nan")
+    pages = corpus.column("page")[scored.first[mask]]
+    return Row(
+        name=name,
+        human=len(human),
+        synthetic=len(fake),
+        eer=metrics.equal_error_rate(human, fake) if both else nan,
+        auc=metrics.area_under_curve(human, fake) if both else nan,
+        within_pages=metrics.area_within(raw, synthetic, pages) if both else nan,
+        tpr_at_1_percent=metrics.true_positive_rate(human, fake, 0.01) if both else nan,
+        tpr_at_01_percent=metrics.true_positive_rate(human, fake, 0.001) if both else nan,
+        false_positives=metrics.rate(scored.flagged[mask][~synthetic]),
+        true_positives=metrics.rate(scored.flagged[mask][synthetic]),
+        review_false_positives=metrics.rate(scored.reviewed[mask][~synthetic]),
+        review_true_positives=metrics.rate(scored.reviewed[mask][synthetic]),
+        cllr=metrics.cllr(human, fake) if both else nan,
+        minimum_cllr=metrics.minimum_cllr(human, fake) if both else nan,
+    )
+
+
+def _codecs(prepared: Path) -> np.ndarray:
+    channels = json.loads((prepared / f"channels-{CHANNELS['plain']}.json").read_text())
+    return np.array([channel["codecs"][0]["codec"] if channel["codecs"] else "none" for channel in channels])
+
+
+def _markdown(title: str, rows: tuple[Row, ...]) -> str:
+    head = (
+        "| | human | synthetic | EER | AUC | within pages | TPR at 1 % FPR | FPR at flag | TPR at flag "
+        "| FPR at review | TPR at review | Cllr (min) |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
+    )
+    lines = [
+        f"| {row.name} | {row.human} | {row.synthetic} | {_percent(row.eer)} | {_number(row.auc)} | "
+        f"{_number(row.within_pages)} | {_percent(row.tpr_at_1_percent)} | {_rate(row.false_positives)} | "
+        f"{_rate(row.true_positives)} | {_rate(row.review_false_positives)} | {_rate(row.review_true_positives)} | "
+        f"{_number(row.cllr)} ({_number(row.minimum_cllr)}) |"
+        for row in rows
+    ]
+    return "\n".join([f"### {title}", "", head, *lines])
+
+
+def _percent(value: float) -> str:
+    return "–" if np.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f}"
+
+
+def _rate(rate: Rate) -> str:
+    if not rate.total:
+        return "–"
+    return f"{100 * rate.value:.2f} % [{100 * rate.low:.2f}, {100 * rate.high:.2f}]"
