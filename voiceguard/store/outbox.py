@@ -314,7 +314,8 @@ def record(engine: sa.Engine, claim: Claim, outcome: Outcome, rng: random.Random
         )
         if outcome.gone:
             _disable(connection, claim.endpoint_id, finished_at)
-        return state
+        current = sa.select(_deliveries.state).where(_deliveries.id == claim.delivery_id)
+        return State(connection.execute(current).scalar_one())
 
 
 def next_delay_s(attempts: int, retry_after_s: float | None, rng: random.Random) -> float | None:
