@@ -6,14 +6,18 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import scipy.fft
 import soundfile
+import typer
 
 from voiceguard.audio import RATE_HZ, decode
 from voiceguard.features import cut_windows, extract
 from voiceguard.screening import Screener
+from voiceguard.shipped import shipped
 from voiceguard.vad import speech_frames
 
 SECONDS = 30.0
@@ -84,3 +88,31 @@ def run_bench(screener: Screener, samples: np.ndarray, *, repeats: int = 7) -> B
     unit = best["log-spectrogram"]
     stages = tuple(Stage(name, cost, cost / unit, SECONDS / cost) for name, cost in best.items())
     return Bench(SECONDS, float(speech.sum()) / 100, stages)
+
+
+def bench(
+    model: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The detector's folder.  [default: the shipped one]")
+    ] = None,
+    recording: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Speech to time, repeated to 30 s.  [default: a sample clip]"),
+    ] = None,
+) -> None:
+    """Time every stage of screening on one core, in plain log-spectrograms of the same audio."""
+    from rich.table import Table
+
+    from voiceguard.console import console
+
+    speech = recording or shipped("audio_samples") / "human-asterisk-en-ulaw.wav"
+    result = run_bench(Screener.load(model), decode(speech).channels[0])
+    table = Table("stage", "ms", "log-spectrograms", "× real time", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for stage in result.stages:
+        table.add_row(
+            stage.name, f"{1000 * stage.seconds:.1f}", f"{stage.spectrograms:.1f}", f"{stage.real_time:,.0f}"
+        )
+    out = console()
+    out.print(f"{result.audio_s:.0f} s of G.711 µ-law WAV with {result.speech_s:.1f} s of speech, one thread")
+    out.print(table)

@@ -6,10 +6,12 @@ shell completion answer at once. Exit codes: 0 done, 1 some recordings failed, 2
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -34,11 +36,19 @@ class _Elsewhere:
 
     target: str
     help: str
+    extra: str | None = None
+    """The extra whose packages it needs."""
 
     def load(self, name: str) -> Any:
         """Import the function or the group of commands, as a command of that name."""
         module, _, attribute = self.target.partition(":")
-        found = getattr(importlib.import_module(module), attribute)
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if self.extra is None:
+                raise
+            package = f"pip install 'voiceguard-screening[{self.extra}]'"
+            _wrong_use(f"{name} needs {error.name}, which is not installed; {package} brings it")
         parent = typer.Typer(rich_markup_mode=None)
         if isinstance(found, typer.Typer):
             parent.add_typer(found, name=name)
@@ -48,6 +58,14 @@ class _Elsewhere:
 
 
 _ELSEWHERE = {
+    "model": _Elsewhere("voiceguard.about:model_app", "Show the detector and its error rates."),
+    "bench": _Elsewhere("voiceguard.bench:bench", "Time every stage of screening."),
+    "train": _Elsewhere("voiceguard.training.commands:train", "Train the detector.", "train"),
+    "evaluate": _Elsewhere(
+        "voiceguard.training.commands:evaluate",
+        "Report how wrong the detector is, on unheard voices.",
+        "train",
+    ),
     "serve": _Elsewhere("voiceguard.api.commands:serve", "Run the API and the review pages."),
     "key": _Elsewhere("voiceguard.api.commands:key_app", "Create, list and revoke API keys."),
     "db": _Elsewhere("voiceguard.api.commands:db_app", "Prepare and upgrade the database."),
@@ -248,10 +266,9 @@ def scan(
         memory_limit_bytes=memory_limit << 20,
         model_dir=model,
     )
-    signal.signal(signal.SIGTERM, _stop)
     progress = on_stderr()
     try:
-        with progress:
+        with _stop_on_sigterm(), progress:
             tally = run_scan(sources, output, settings, progress)
     except (NothingThere, OutputError) as error:
         _wrong_use(str(error))
@@ -273,8 +290,18 @@ def scan(
         raise typer.Exit(FAILED)
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt(number)
+@contextlib.contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """Let a service manager's stop end the block as Ctrl-C does."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _cores() -> int:

@@ -18,6 +18,7 @@ import numpy as np
 
 from voiceguard.errors import ModelError
 from voiceguard.features import SpeechWindow, extract, feature_names
+from voiceguard.shipped import shipped
 from voiceguard.verdict import Calibration
 
 SCHEMA = 1
@@ -39,11 +40,7 @@ class ModelRecord:
 def default_model_dir() -> Path:
     """Folder of the shipped model, or the one that ``VOICEGUARD_MODEL`` names."""
     named = os.environ.get(MODEL_VARIABLE)
-    if named:
-        return Path(named)
-    package = Path(__file__).parent
-    installed = package / "models"
-    return installed if installed.is_dir() else package.parent / "models"
+    return Path(named) if named else shipped("models")
 
 
 def features_sha256(names: Sequence[str]) -> str:
