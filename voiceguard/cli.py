@@ -243,10 +243,10 @@ def scan(
     ] = None,
     time_limit: Annotated[
         float, typer.Option(metavar="SECONDS", min=1.0, help="Time that one file may take.")
-    ] = 300.0,
+    ] = 600.0,
     memory_limit: Annotated[
         int, typer.Option(metavar="MIB", min=64, help="Memory that one file may take (Linux).")
-    ] = 2048,
+    ] = 4096,
     model: ModelDir = None,
 ) -> None:
     """Score archives of recordings."""

@@ -23,7 +23,7 @@ class Progress:
     def __init__(self) -> None:
         self.total = 0
         self.verdicts: Counter[str | None] = Counter()
-        self._done_before = 0
+        self.done_before = 0
         self._audio_s = 0.0
         self._began_at = time.monotonic()
 
@@ -37,7 +37,7 @@ class Progress:
         """Learn how many recordings there are, what an earlier scan made of some, and what was left out."""
         self.total = total
         self.verdicts = verdicts
-        self._done_before = verdicts.total()
+        self.done_before = verdicts.total()
         self._began_at = time.monotonic()
 
     def add(self, result: Scored) -> None:
@@ -58,13 +58,13 @@ class Progress:
     @property
     def rate(self) -> str:
         """Recordings a second and how much faster than real time, in words."""
-        per_s = (self.done - self._done_before) / self.elapsed_s
+        per_s = (self.done - self.done_before) / self.elapsed_s
         return f"{per_s:.3g} files/s, {self._audio_s / self.elapsed_s:,.0f}× real time"
 
     @property
     def remaining_s(self) -> float | None:
         """Seconds to go at the rate so far; None while there is no rate."""
-        done_now = self.done - self._done_before
+        done_now = self.done - self.done_before
         return self.elapsed_s / done_now * (self.total - self.done) if done_now else None
 
 

@@ -46,8 +46,8 @@ class ScanSettings:
     """
 
     jobs: int
-    time_limit_s: float = 300.0
-    memory_limit_bytes: int = 2 << 30
+    time_limit_s: float = 600.0
+    memory_limit_bytes: int = 4 << 30
     model_dir: Path | None = None
 
 

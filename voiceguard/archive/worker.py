@@ -176,7 +176,7 @@ def _read(path: str) -> bytes:
     if status.st_size > max_bytes:
         raise RecordingTooLarge(f"Expected at most {max_bytes} bytes, but the file has {status.st_size}.")
     with open(path, "rb") as file:
-        return file.read(max_bytes + 1)
+        return file.read(status.st_size + 1)
 
 
 def _become_a_worker() -> None:

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from voiceguard.archive.journal import Job, Journal, JournalError
+from voiceguard.archive.rows import Row, Scored
+
+
+def result(path: str, score: float = 0.5) -> Scored:
+    return Scored("human", (Row(path=path, channel=0, verdict="human", score=score),))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    paths = [tmp_path / name for name in ("b.wav", "a.wav", "a/c.wav", "a.wav2")]
+    (tmp_path / "a").mkdir()
+    for path in paths:
+        path.write_bytes(b"x")
+    return [str(path) for path in paths]
+
+
+def record_all(path: Path | None, files: list[str], made_by: str = "one") -> list[str]:
+    """Score what is to do, and return it."""
+    with contextlib.closing(Journal(path)) as journal:
+        journal.want(files)
+        journal.resume(made_by)
+        jobs = list(journal.to_do())
+        for job in jobs:
+            journal.record(job, None, result(job.path))
+        return [job.path for job in jobs]
+
+
+def test_goes_on_with_what_is_missing(tmp_path: Path, files: list[str]):
+    path = tmp_path / "out.partial"
+    assert record_all(path, files[:2]) == sorted(files[:2])
+    assert record_all(path, files) == sorted(files[2:], key=os.fsencode)
+    assert record_all(path, files) == []
+
+
+def test_results_come_in_byte_order_and_once(tmp_path: Path, files: list[str]):
+    path = tmp_path / "out.partial"
+    record_all(path, [*files, *files])
+    with contextlib.closing(Journal(path)) as journal:
+        journal.want(reversed(files))
+        journal.resume("one")
+        assert journal.count() == len(files)
+        found = [scored.rows[0].path for scored in journal.results()]
+        assert found == sorted(files, key=os.fsencode)
+        assert journal.verdicts() == {"human": len(files)}
+
+
+def test_results_of_files_no_longer_wanted_stay_out(tmp_path: Path, files: list[str]):
+    path = tmp_path / "out.partial"
+    record_all(path, files)
+    with contextlib.closing(Journal(path)) as journal:
+        journal.want(files[:1])
+        journal.resume("one")
+        assert [scored.rows[0].path for scored in journal.results()] == files[:1]
+
+
+@pytest.mark.parametrize("change", ["size", "mtime", "detector"])
+def test_changed_file_or_detector_is_scored_again(tmp_path: Path, files: list[str], change: str):
+    path = tmp_path / "out.partial"
+    record_all(path, files)
+    changed = Path(files[0])
+    before = changed.stat()
+    if change == "size":
+        changed.write_bytes(b"xy")
+        os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    elif change == "mtime":
+        os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    expected = sorted(files, key=os.fsencode) if change == "detector" else files[:1]
+    assert record_all(path, files, "two" if change == "detector" else "one") == expected
+
+
+def test_missing_file_is_tried_again(tmp_path: Path):
+    path, gone = tmp_path / "out.partial", str(tmp_path / "gone.wav")
+    assert record_all(path, [gone]) == [gone]
+    assert record_all(path, [gone]) == [gone]
+
+
+def test_same_content_is_known_while_not_yet_on_disk(files: list[str]):
+    with contextlib.closing(Journal(None)) as journal:
+        journal.want(files)
+        journal.resume("one")
+        job = next(journal.to_do())
+        assert journal.known("sha.wav") is None
+        journal.record(job, "sha.wav", result(job.path, 1.25))
+        known = journal.known("sha.wav")
+        assert known is not None
+        assert known.rows[0].score == 1.25
+
+
+def test_second_scan_of_one_output_is_refused(tmp_path: Path):
+    path = tmp_path / "out.partial"
+    with contextlib.closing(Journal(path)), pytest.raises(JournalError, match="another scan"):
+        Journal(path)
+
+
+def test_foreign_file_is_left_alone(tmp_path: Path):
+    path = tmp_path / "out.partial"
+    path.write_bytes(b"somebody's notes" * 100)
+    with pytest.raises(JournalError, match="not the journal"):
+        Journal(path)
+    assert path.read_bytes().startswith(b"somebody's notes")
+
+
+def test_journal_without_results_leaves_no_file(tmp_path: Path):
+    path = tmp_path / "out.partial"
+    with contextlib.closing(Journal(path)) as journal:
+        journal.want([])
+    assert not path.exists()
+
+
+def test_journal_of_another_layout_starts_afresh(tmp_path: Path, files: list[str]):
+    import sqlite3
+
+    path = tmp_path / "out.partial"
+    record_all(path, files)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 99")
+    assert record_all(path, files) == sorted(files, key=os.fsencode)
+
+
+def test_job_knows_the_file_it_stands_for(files: list[str]):
+    with contextlib.closing(Journal(None)) as journal:
+        journal.want(files[:1])
+        journal.resume("one")
+        status = Path(files[0]).stat()
+        assert list(journal.to_do()) == [Job(files[0], status.st_size, status.st_mtime_ns)]
