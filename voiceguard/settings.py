@@ -93,6 +93,10 @@ class Settings(BaseSettings):
         default={},
         description="JSON: days for which a call is kept, by verdict; a verdict that is not named is kept.",
     )
+    webhook_allow_private: bool = Field(
+        default=False,
+        description="Whether webhooks may go to addresses that are not public, and over plain http.",
+    )
     maintenance_interval_s: PositiveFloat = Field(
         default=600.0, description="Seconds between two rounds of retention and tidying."
     )

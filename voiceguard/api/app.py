@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 import voiceguard
-from voiceguard.api import calls, health, problems
+from voiceguard.api import calls, health, problems, webhooks
 from voiceguard.api.observe import Metrics, Observe
 from voiceguard.api.service import running
 from voiceguard.settings import Settings
@@ -41,6 +41,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,  # a redirect loses the body that was just uploaded
     )
     app.include_router(calls.router)
+    app.include_router(webhooks.router)
     app.include_router(health.router)
     problems.install(app)
     app.add_middleware(Observe, metrics=metrics)

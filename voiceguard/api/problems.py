@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from voiceguard import errors
+from voiceguard.api.pool import NoWorker
 from voiceguard.errors import VoiceGuardError
 
 MEDIA_TYPE = "application/problem+json"
@@ -49,6 +50,8 @@ _HTTP = (
     Kind("method_not_allowed", 405, "The method is not allowed here.", "Use one that Allow names."),
     Kind("upload_too_slow", 408, "The upload took too long to arrive.", "Send it again over a better line."),
     Kind("in_flight", 409, "A request with this Idempotency-Key is being handled.", "Retry in a second."),
+    Kind("webhook_disabled", 409, "The webhook is disabled.", "Enable it first: PATCH with enabled true."),
+    Kind("too_many_webhooks", 409, "The carrier has as many webhooks as it may.", "Delete one first."),
     Kind("call_deleted", 410, "The call was deleted.", "Nothing; deleted_at and reason say when and why."),
     Kind("gone", 410, "What was here is gone.", "Nothing."),
     Kind("request_too_large", 413, "The request is larger than it may be.", "Send less."),
@@ -94,6 +97,7 @@ _STATUS = {
     errors.StorageFull: 507,
     errors.RecordingMissing: 404,
     errors.ModelError: 503,
+    NoWorker: 503,
     VoiceGuardError: 500,
 }
 """Status of an error, or of the nearest class above it."""

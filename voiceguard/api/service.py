@@ -15,12 +15,13 @@ import structlog
 from fastapi import Depends, Request
 
 from voiceguard.api.admission import Admission
+from voiceguard.api.delivery import Sender, sending
 from voiceguard.api.observe import Metrics
 from voiceguard.api.pool import ScreeningPool
 from voiceguard.audio import Limits
 from voiceguard.errors import StoreError
 from voiceguard.settings import Settings
-from voiceguard.store import idempotency, migrate, retention
+from voiceguard.store import deliveries, idempotency, migrate, retention
 from voiceguard.store.engine import connect
 from voiceguard.store.limits import TableStorage
 from voiceguard.store.recordings import Recordings
@@ -66,7 +67,7 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
 
     A SQLite database is migrated on the way; a PostgreSQL one must have been, since other processes use it.
     """
-    engine = connect(settings.database_url, pool_size=DATABASE_THREADS + 2)
+    engine = connect(settings.database_url, pool_size=DATABASE_THREADS + 4)  # and the sender's two
     if engine.dialect.name == "sqlite":
         await asyncio.to_thread(migrate.upgrade, engine)
     else:
@@ -93,7 +94,10 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
     _log.info("started", model=pool.model, workers=settings.screening_workers, uploads_swept=swept)
     upkeep = asyncio.create_task(_maintain(service))
     try:
-        yield service
+        async with sending(
+            Sender(engine, allow_private=settings.webhook_allow_private), settings.drain_timeout_s
+        ):
+            yield service
     finally:
         upkeep.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -130,5 +134,8 @@ def _maintain_once(service: Service, *, with_orphans: bool) -> None:
         service.engine, now - dt.timedelta(hours=service.settings.idempotency_hours)
     )
     orphans = retention.remove_orphans(service.engine, service.recordings, now) if with_orphans else 0
+    events = deliveries.tidy(service.engine, now)
     service.recordings.sweep()
-    _log.info("maintained", expired=expired, answers_forgotten=forgotten, orphans=orphans)
+    _log.info(
+        "maintained", expired=expired, answers_forgotten=forgotten, orphans=orphans, events_forgotten=events
+    )
