@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import socket
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,28 +17,6 @@ from voiceguard.store.recordings import Recordings
 from voiceguard.verdict import Verdict
 
 NOW = dt.datetime(2026, 3, 1, 14, 5, tzinfo=dt.UTC)
-
-
-@pytest.fixture(scope="session")
-def s3_url() -> Iterator[str]:
-    """A bucket on moto's server, which listens on loopback; the environment points fsspec there."""
-    from moto.server import ThreadedMotoServer
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        import s3fs
-
-        s3fs.S3FileSystem().mkdir("recordings")
-        yield "s3://recordings"
-    server.stop()
 
 
 @pytest.fixture(params=["files", pytest.param("s3", marks=pytest.mark.s3)])

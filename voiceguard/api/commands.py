@@ -118,6 +118,11 @@ def revoke_key(key: Annotated[str, typer.Argument(help="The key's prefix (vg_…
         typer.echo(f"revoked {one.prefix} of {one.carrier_name}")
 
 
+@db_app.callback()
+def _db() -> None:
+    """The database."""  # a callback keeps typer from dropping the name of an only command
+
+
 @db_app.command("upgrade")
 def upgrade_database(
     revision: Annotated[str, typer.Argument(help="Version to migrate to.")] = "head",

@@ -222,7 +222,9 @@ def idempotency_key(header: str | None) -> str | None:
     if header is None:
         return None
     value = header.strip()
-    if value.startswith('"') and value.endswith('"') and len(value) >= 2:
+    if value.startswith('"'):
+        if len(value) < 2 or not value.endswith('"'):
+            raise Problem("invalid_idempotency_key")
         value = value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
     if not 1 <= len(value) <= 255 or not value.isascii() or not value.isprintable():
         raise Problem("invalid_idempotency_key")

@@ -29,6 +29,13 @@ _ATTEMPTS = 2
 _log = structlog.get_logger()
 
 
+class NoWorker(VoiceGuardError):
+    """No screening process came free in time."""
+
+    code = "no_worker"
+    remedy = "Come back later; if it lasts, the log says why the processes do not start."
+
+
 @dataclass(frozen=True)
 class _Lane:
     executor: ProcessPoolExecutor
@@ -81,11 +88,16 @@ class ScreeningPool:
         ------
         AudioError
             The recording can't be screened.
+        NoWorker
+            None of the processes came free.
         """
         for _ in range(_ATTEMPTS):
-            lane = await self._idle.get()
-            future = lane.executor.submit(worker.screen, str(path), name, remote_channel, self._limits)
             try:
+                lane = await asyncio.wait_for(self._idle.get(), timeout=self._timeout_s)
+            except TimeoutError:
+                raise NoWorker from None
+            try:
+                future = lane.executor.submit(worker.screen, str(path), name, remote_channel, self._limits)
                 result = await asyncio.wait_for(
                     asyncio.shield(asyncio.wrap_future(future)), timeout=self._timeout_s
                 )
