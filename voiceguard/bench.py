@@ -25,7 +25,7 @@ SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage's cost: best of the repeats."""
+    """One stage's cost in CPU time, of all threads together: best of the repeats."""
 
     name: str
     seconds: float
@@ -82,9 +82,9 @@ def run_bench(screener: Screener, samples: np.ndarray, *, repeats: int = 7) -> B
     best = dict.fromkeys(work, float("inf"))
     for _ in range(repeats):
         for name, run in work.items():
-            start = time.perf_counter()
+            start = time.process_time()
             run()
-            best[name] = min(best[name], time.perf_counter() - start)
+            best[name] = min(best[name], time.process_time() - start)
     unit = best["log-spectrogram"]
     stages = tuple(Stage(name, cost, cost / unit, SECONDS / cost) for name, cost in best.items())
     return Bench(SECONDS, float(speech.sum()) / 100, stages)

@@ -57,7 +57,8 @@ ORDERS = (1, 2, 3)
 LAGS = (1, 2, 3, 5, 8)
 MODULATION_HZ = (0.5, 2.0, 4.0, 8.0, 16.0, 28.0, 50.0)
 LPC_ORDER = 10
-PITCH_LAGS = (RATE_HZ // 400, RATE_HZ // 60)
+PITCH_LAGS = (RATE_HZ // 400, RATE_HZ // 62 - 1)
+VOICED_HARMONICITY = 0.45
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def feature_names() -> tuple[str, ...]:
     """Name each column of :func:`extract`, as ``family.quantity.statistic``."""
     noise = np.random.default_rng(0).standard_normal(2 * RATE_HZ).astype(np.float32) * np.float32(0.1)
     window = SpeechWindow(0.0, 2.0, noise, np.ones(len(noise) // FRAME_SAMPLES, dtype=bool))
-    return tuple(name for name, _ in _functionals(window))
+    return tuple(name for block in _blocks(window) for name in block.names())
 
 
 def power_spectrogram(samples: np.ndarray, resolution: Resolution) -> np.ndarray:
@@ -187,24 +188,34 @@ def cepstra(log_bands: np.ndarray, coefficients: int) -> np.ndarray:
     return np.ascontiguousarray(transformed[1 : coefficients + 1])
 
 
+MOMENTS = ("log_spread", "skewness", "kurtosis", "mean_absolute")
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Values of one family, shape (len(statistics), quantities)."""
+
+    family: str
+    statistics: tuple[str, ...]
+    values: np.ndarray
+
+    def names(self) -> Iterable[str]:
+        quantities = self.values.size // len(self.statistics)
+        for statistic in self.statistics:
+            base = f"{self.family}.{statistic}"
+            yield from (f"{base}.{index}" for index in range(quantities)) if quantities > 1 else (base,)
+
+
 def _extract_window(window: SpeechWindow) -> np.ndarray:
-    row = np.concatenate([np.ravel(values) for _, values in _blocks(window)])
-    return np.nan_to_num(row, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+    row = np.concatenate([block.values.ravel() for block in _blocks(window)], dtype=np.float32)
+    return np.nan_to_num(row, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _functionals(window: SpeechWindow) -> Iterable[tuple[str, float]]:
-    for name, values in _blocks(window):
-        values = np.ravel(values)
-        for index, value in enumerate(values):
-            yield (f"{name}.{index}" if len(values) > 1 else name), float(value)
-
-
-def _blocks(window: SpeechWindow) -> Iterable[tuple[str, np.ndarray]]:
-    """Compute every family; each block is (name, values), values of any shape."""
+def _blocks(window: SpeechWindow) -> Iterable[_Block]:
+    """Compute every family."""
     samples = window.samples - np.float32(window.samples.mean())
     if len(samples) < LEAST_SAMPLES:
         samples = np.pad(samples, (0, LEAST_SAMPLES - len(samples)))
-    medium: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     for resolution in RESOLUTIONS:
         power = power_spectrogram(samples, resolution)
         speech = _frame_mask(window.speech, len(power), resolution)
@@ -213,12 +224,11 @@ def _blocks(window: SpeechWindow) -> Iterable[tuple[str, np.ndarray]]:
         coefficients = cepstra(log_bands, resolution.coefficients)
         yield from _dynamics(f"lfcc_{resolution.name}", coefficients, speech)
         if resolution.name == "medium":
-            medium = (power, log_bands, speech)
             yield from _statics("lfcc", coefficients[:20, speech])
-    assert medium is not None
-    power, log_bands, speech = medium
+            finest = power, log_bands, coefficients, speech
+    power, log_bands, coefficients, speech = finest
     yield from _bands(log_bands, speech)
-    yield from _periodicity(power, log_bands, speech)
+    yield from _periodicity(power, coefficients, speech)
     yield from _spectrum_shape(power, speech)
 
 
@@ -230,183 +240,177 @@ def _frame_mask(speech: np.ndarray, count: int, resolution: Resolution) -> np.nd
     return mask if mask.sum() >= 16 else np.ones(count, dtype=bool)
 
 
-def _dynamics(name: str, tracks: np.ndarray, speech: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
+def _dynamics(family: str, tracks: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
     """Statistics of differences of several orders and steps, and autocorrelation.
 
     ``tracks`` has shape (quantities, frames), C order.
     """
+    weights = speech.astype(np.float32)
     for step in STEPS:
         difference = tracks
-        first_spread = np.zeros(0)
         for order in ORDERS:
             difference = difference[:, step:] - difference[:, :-step]
             lead = order * step // 2
-            chosen = speech[lead : lead + difference.shape[1]]
-            spread, skewness, kurtosis, peakedness = _moments(difference[:, chosen])
-            yield f"{name}.d{order}x{step}.log_spread", spread
-            yield f"{name}.d{order}x{step}.skewness", skewness
-            yield f"{name}.d{order}x{step}.kurtosis", kurtosis
-            yield f"{name}.d{order}x{step}.mean_absolute", peakedness
+            moments = _moments(difference, weights[lead : lead + difference.shape[1]])
+            yield _Block(f"{family}.d{order}x{step}", MOMENTS, moments)
             if order == 1:
-                first_spread = spread
+                first_spread = moments[0]
             else:
-                yield f"{name}.d{order}x{step}.relative_spread", spread - first_spread
-    centred = np.where(speech, tracks - tracks[:, speech].mean(axis=1, keepdims=True), np.float32(0))
-    power = np.einsum("ij,ij->i", centred, centred) + 1e-9
+                yield _Block(f"{family}.d{order}x{step}", ("relative_spread",), moments[0] - first_spread)
+    mean = np.vecdot(tracks, weights) / np.float32(weights.sum())
+    centred = (tracks - mean[:, None]) * weights
+    power = np.vecdot(centred, centred) + np.float32(1e-9)
     for lag in LAGS:
-        yield (
-            f"{name}.autocorrelation.{lag}",
-            (np.einsum("ij,ij->i", centred[:, lag:], centred[:, :-lag]) / power),
-        )
+        correlation = np.vecdot(centred[:, lag:], centred[:, :-lag]) / power
+        yield _Block(f"{family}.autocorrelation", (str(lag),), correlation)
 
 
-def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _moments(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Log standard deviation, skewness, kurtosis and mean absolute over standard deviation of each row.
 
-    Kurtosis and skewness are compressed (log and signed square root): their tails are heavy.
+    ``values`` has shape (quantities, frames); only frames of weight 1 count, the others have weight 0. Kurtosis
+    and skewness are compressed (log and signed square root): their tails are heavy. Returns shape
+    (4, quantities).
     """
-    count = max(values.shape[1], 1)
-    values = values - values.mean(axis=1, keepdims=True)
-    squares = values * values
-    variance = np.einsum("ij->i", squares) / count + 1e-10
+    count = np.float32(max(weights.sum(), 1))
+    mean = np.vecdot(values, weights) / count
+    centred = values - mean[:, None]
+    centred *= weights
+    squares = centred * centred
+    variance = np.vecdot(centred, centred) / count + np.float32(1e-10)
     spread = np.sqrt(variance)
-    skewness = np.einsum("ij,ij->i", squares, values) / count / (variance * spread)
-    kurtosis = np.einsum("ij,ij->i", squares, squares) / count / (variance * variance)
-    absolute = np.abs(values, out=values).sum(axis=1) / count / spread
-    return (
-        np.log(spread),
-        np.sign(skewness) * np.sqrt(np.abs(skewness)),
-        np.log(np.maximum(kurtosis, 1)),
-        absolute,
+    skewness = np.vecdot(squares, centred) / count / (variance * spread)
+    kurtosis = np.vecdot(squares, squares) / count / (variance * variance)
+    absolute = np.vecdot(np.abs(centred, out=centred), weights) / count / spread
+    return np.stack(
+        [
+            np.log(spread),
+            np.sign(skewness) * np.sqrt(np.abs(skewness)),
+            np.log(np.maximum(kurtosis, 1)),
+            absolute,
+        ]
     )
 
 
-def _statics(name: str, tracks: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
+def _statics(family: str, tracks: np.ndarray) -> Iterable[_Block]:
     """Statistics of the tracks themselves, shape (quantities, frames); their means are the channel's."""
-    spread, skewness, kurtosis, absolute = _moments(tracks)
-    yield f"{name}.log_spread", spread
-    yield f"{name}.skewness", skewness
-    yield f"{name}.kurtosis", kurtosis
-    yield f"{name}.mean_absolute", absolute
-    deciles = np.percentile(tracks[:, ::2], [10, 50, 90], axis=1).astype(np.float32)
-    scale = np.exp(spread)
-    yield f"{name}.range", (deciles[2] - deciles[0]) / scale
-    yield f"{name}.median", (deciles[1] - tracks.mean(axis=1)) / scale
+    moments = _moments(tracks, np.ones(tracks.shape[1], np.float32))
+    ordered = np.sort(tracks[:, ::2], axis=1)
+    yield _Block(family, MOMENTS, moments)
+    low, middle, high = (_quantile(ordered, share) for share in (0.1, 0.5, 0.9))
+    scale = np.exp(moments[0])
+    yield _Block(family, ("range",), (high - low) / scale)
+    yield _Block(family, ("median",), (middle - tracks.mean(axis=1)) / scale)
 
 
-def _bands(log_bands: np.ndarray, speech: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
+def _quantile(ordered: np.ndarray, share: float) -> np.ndarray:
+    """Quantile of each sorted row, interpolated linearly; (quantities, frames) -> (quantities,)."""
+    index, rest = divmod(share * (ordered.shape[1] - 1), 1)
+    low, high = ordered[:, int(index)], ordered[:, min(int(index) + 1, ordered.shape[1] - 1)]
+    return low + np.float32(rest) * (high - low)
+
+
+def _bands(log_bands: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
     """Band energies: statistics, modulation spectrum, how far bands move together."""
     pairs = (log_bands[0::2] + log_bands[1::2]) / 2
     chosen = pairs[:, speech]
     yield from _statics("bands", chosen)
     centred = chosen - chosen.mean(axis=1, keepdims=True)
-    yield from _moment_block("bands.delta", pairs[:, 2:] - pairs[:, :-2], speech[1:-1])
-    size = scipy.fft.next_fast_len(centred.shape[1], real=True)
-    modulation = np.abs(scipy.fft.rfft(centred * np.hanning(centred.shape[1]).astype(np.float32), size)) ** 2
-    rate_hz = np.fft.rfftfreq(size, RESOLUTIONS[1].hop_samples / RATE_HZ)
-    ranges = np.stack(
-        [
-            modulation[:, (rate_hz >= low) & (rate_hz < high)].sum(axis=1)
-            for low, high in itertools.pairwise(MODULATION_HZ)
-        ]
+    yield _Block(
+        "bands.delta", MOMENTS, _moments(pairs[:, 2:] - pairs[:, :-2], speech[1:-1].astype(np.float32))
     )
-    yield "bands.modulation", np.log(ranges / (modulation.sum(axis=1) + 1e-9) + 1e-6)
-    normal = centred / (np.sqrt((centred**2).mean(axis=1, keepdims=True)) + 1e-6)
-    correlation = np.einsum("it,jt->ij", normal, normal) / normal.shape[1]
+    size = scipy.fft.next_fast_len(centred.shape[1], real=True)
+    modulation = np.abs(scipy.fft.rfft(centred * _hanning(centred.shape[1]), size)) ** 2
+    rate_hz = np.fft.rfftfreq(size, RESOLUTIONS[1].hop_samples / RATE_HZ)
+    edges = np.searchsorted(rate_hz, MODULATION_HZ)
+    ranges = np.stack([modulation[:, low:high].sum(axis=1) for low, high in itertools.pairwise(edges)])
+    shares = np.log(ranges / (modulation.sum(axis=1) + np.float32(1e-9)) + np.float32(1e-6))
+    yield _Block("bands.modulation", tuple(f"{low:g}hz" for low in MODULATION_HZ[:-1]), shares)
+    normal = centred / (np.sqrt((centred**2).mean(axis=1, keepdims=True)) + np.float32(1e-6))
+    correlation = np.vecdot(normal[:, None], normal[None]) / np.float32(normal.shape[1])
     for distance in (1, 2, 3, 4, 6, 8, 12):
         diagonal = np.diagonal(correlation, distance)
-        yield f"bands.correlation.{distance}", np.array([diagonal.mean(), diagonal.std()])
-    energy = np.log(np.exp(pairs - pairs.max()).sum(axis=0) + 1e-9)[None]
+        values = np.array([diagonal.mean(), diagonal.std()])
+        yield _Block(f"bands.correlation.{distance}", ("mean", "spread"), values)
+    energy = np.log(np.exp(pairs - pairs.max()).sum(axis=0) + np.float32(1e-9))[None]
     yield from _dynamics("energy", energy, speech)
 
 
-def _moment_block(name: str, values: np.ndarray, speech: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
-    spread, skewness, kurtosis, absolute = _moments(values[:, speech])
-    yield f"{name}.log_spread", spread
-    yield f"{name}.skewness", skewness
-    yield f"{name}.kurtosis", kurtosis
-    yield f"{name}.mean_absolute", absolute
-
-
-def _periodicity(
-    power: np.ndarray, log_bands: np.ndarray, speech: np.ndarray
-) -> Iterable[tuple[str, np.ndarray]]:
+def _periodicity(power: np.ndarray, coefficients: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
     """Pitch movement, harmonicity, all-pole fit; dynamics of voiced and unvoiced frames apart."""
     autocorrelation = scipy.fft.irfft(power, axis=1)
-    normal = autocorrelation[:, 1:] / (autocorrelation[:, :1] + 1e-16)
     low, high = PITCH_LAGS
-    high = min(high, autocorrelation.shape[1] // 2)
-    search = normal[:, low - 1 : high - 1] / _lag_window(RESOLUTIONS[1].window_samples)[low:high]
-    harmonicity = search.max(axis=1)
-    lag = search.argmax(axis=1).astype(np.float32) + low
-    voiced = speech & (harmonicity > 0.45)
-    unvoiced = speech & ~voiced
-    yield "pitch.voiced_share", np.array([voiced.sum() / max(speech.sum(), 1)])
-    yield from _dynamics("pitch.harmonicity", harmonicity[None].astype(np.float32), speech)
-    log_lag = np.log(lag)[None]
-    steps = np.diff(log_lag, axis=1)
-    both = voiced[1:] & voiced[:-1]
-    calm = np.abs(steps[0]) < 0.15
-    if (both & calm).sum() >= 16:
-        yield "pitch.step", np.stack(_moments(steps[:, both & calm])).ravel()
-        bends = np.diff(steps, axis=1)
-        smooth = (both & calm)[1:] & (both & calm)[:-1]
-        yield "pitch.bend", np.stack(_moments(bends[:, smooth] if smooth.any() else bends)).ravel()
-        yield "pitch.jump_share", np.array([(both & ~calm).sum() / both.sum()])
-        yield "pitch.spread", np.array([np.log(log_lag[0, voiced].std() + 1e-4)])
-    else:
-        yield "pitch.step", np.zeros(4)
-        yield "pitch.bend", np.zeros(4)
-        yield "pitch.jump_share", np.zeros(1)
-        yield "pitch.spread", np.zeros(1)
+    search = autocorrelation[:, low:high] / (autocorrelation[:, :1] + np.float32(1e-16))
+    search /= _lag_window(RESOLUTIONS[1].window_samples)[low:high]
+    best = search.argmax(axis=1)
+    harmonicity = search[np.arange(len(search)), best]
+    voiced = speech & (harmonicity > VOICED_HARMONICITY)
+    yield _Block("pitch", ("voiced_share",), np.array([voiced.sum() / speech.sum()]))
+    yield from _dynamics("pitch.harmonicity", harmonicity[None], speech)
+    yield from _pitch(np.log(best.astype(np.float32) + low), voiced)
     reflection, gain = _reflection(autocorrelation[:, : LPC_ORDER + 1])
-    areas = np.ascontiguousarray(np.arctanh(np.clip(reflection, -0.999, 0.999)).T)
-    yield from _dynamics("lpc.area", areas, speech)
-    yield from _dynamics("lpc.gain", np.log(gain + 1e-9)[None].astype(np.float32), speech)
-    tracks = cepstra(log_bands, 30)
-    second = tracks[:, 4:] - 2 * tracks[:, 2:-2] + tracks[:, :-4]
-    for name, mask in (("voiced", voiced), ("unvoiced", unvoiced)):
-        inner = mask[2:-2]
-        if inner.sum() < 16:
-            inner = np.ones_like(inner)
-        yield from _moment_block(f"lfcc_{name}.d2x2", second, inner)
+    yield from _dynamics("lpc.area", np.arctanh(np.clip(reflection, -0.999, 0.999)), speech)
+    yield from _dynamics("lpc.gain", np.log(gain + np.float32(1e-9))[None], speech)
+    second = coefficients[:, 4:] - 2 * coefficients[:, 2:-2] + coefficients[:, :-4]
+    for name, mask in (("voiced", voiced), ("unvoiced", speech & ~voiced)):
+        weights = mask[2:-2].astype(np.float32)
+        if weights.sum() < 16:
+            weights = np.ones_like(weights)
+        yield _Block(f"lfcc_{name}.d2x2", MOMENTS, _moments(second, weights))
+
+
+def _pitch(log_lag: np.ndarray, voiced: np.ndarray) -> Iterable[_Block]:
+    """Pitch movement from frame to frame; zeros where too little is voiced."""
+    steps = np.diff(log_lag)
+    both = voiced[1:] & voiced[:-1]
+    calm = both & (np.abs(steps) < 0.15)
+    step = bend = np.zeros((len(MOMENTS), 1))
+    jumps = spread = 0.0
+    if calm.sum() >= 16:
+        smooth = calm[1:] & calm[:-1] if (calm[1:] & calm[:-1]).any() else np.ones(len(calm) - 1, dtype=bool)
+        step = _moments(steps[None], calm.astype(np.float32))
+        bend = _moments(np.diff(steps)[None], smooth.astype(np.float32))
+        jumps = (both & ~calm).sum() / both.sum()
+        spread = np.log(log_lag[voiced].std() + 1e-4)
+    yield _Block("pitch.step", MOMENTS, step)
+    yield _Block("pitch.bend", MOMENTS, bend)
+    yield _Block("pitch", ("jump_share", "spread"), np.array([jumps, spread]))
 
 
 def _reflection(autocorrelation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Levinson-Durbin over all frames at once.
+    """Levinson-Durbin over all frames at once; ``autocorrelation`` has shape (frames, order + 1).
 
-    Returns reflection coefficients, shape (frames, order), in -1..1, and the prediction gain's inverse
-    (residual over signal power), shape (frames,), in 0..1.
+    Returns reflection coefficients, shape (order, frames), in -1..1, and the residual's share of the power,
+    shape (frames,), in 0..1.
     """
-    frames, order = autocorrelation.shape[0], autocorrelation.shape[1] - 1
-    normal = (autocorrelation / (autocorrelation[:, :1] + 1e-16)).astype(np.float32)
-    normal[:, 0] = 1.0001
-    coefficients = np.zeros((frames, order + 1), np.float32)
-    coefficients[:, 0] = 1
-    reflection = np.zeros((frames, order), np.float32)
-    error = normal[:, 0].copy()
+    normal = np.ascontiguousarray(autocorrelation.T) / (autocorrelation[:, 0] + np.float32(1e-16))
+    normal[0] = 1.0001
+    order, frames = len(normal) - 1, normal.shape[1]
+    coefficients = np.zeros((order + 1, frames), np.float32)
+    coefficients[0] = 1
+    reflection = np.zeros((order, frames), np.float32)
+    error = normal[0].copy()
     for index in range(1, order + 1):
-        projected = np.einsum("ij,ij->i", coefficients[:, :index], normal[:, index:0:-1])
-        factor = np.clip(-projected / error, -0.9999, 0.9999)
-        reflection[:, index - 1] = factor
-        coefficients[:, 1 : index + 1] += factor[:, None] * coefficients[:, index - 1 :: -1][:, :index]
-        error = error * (1 - factor**2)
+        projected = (coefficients[:index] * normal[index:0:-1]).sum(axis=0)
+        factor = np.clip(-projected / error, np.float32(-0.9999), np.float32(0.9999))
+        reflection[index - 1] = factor
+        coefficients[1 : index + 1] += factor * coefficients[index - 1 :: -1][:index]
+        error *= 1 - factor * factor
     return reflection, error
 
 
-def _spectrum_shape(power: np.ndarray, speech: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
+def _spectrum_shape(power: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
     """Flatness, entropy, flux, and fine structure between harmonics in three ranges."""
     chosen = power[:, _bin(300) : _bin(3400)]
-    chosen = chosen / (chosen.sum(axis=1, keepdims=True) + 1e-16) + np.float32(1e-7)
+    chosen = chosen / (chosen.sum(axis=1, keepdims=True) + np.float32(1e-16)) + np.float32(1e-7)
     logs = np.log(chosen)
-    flatness = logs.mean(axis=1)
-    entropy = -(chosen * logs).sum(axis=1)
     flux = np.zeros(len(power), np.float32)
     flux[1:] = np.abs(np.diff(chosen, axis=0)).sum(axis=1)
-    ranges = [logs[:, : _bin(1000) - _bin(300)], logs[:, _bin(1000) - _bin(300) : _bin(2000) - _bin(300)]]
-    ranges.append(logs[:, _bin(2000) - _bin(300) :])
-    fine = [np.abs(np.diff(part, n=2, axis=1)).mean(axis=1) for part in ranges]
-    tracks = np.ascontiguousarray(np.stack([flatness, entropy, flux, *fine]).astype(np.float32))
+    bends = np.abs(logs[:, 2:] - 2 * logs[:, 1:-1] + logs[:, :-2])
+    split = (0, _bin(1000) - _bin(300), _bin(2000) - _bin(300), logs.shape[1])
+    fine = [bends[:, begin : end - 2].mean(axis=1) for begin, end in itertools.pairwise(split)]
+    entropy = -np.vecdot(chosen, logs)
+    tracks = np.stack([logs.mean(axis=1), entropy, flux, *fine])
     yield from _statics("shape", tracks[:, speech])
     yield from _dynamics("shape", tracks, speech)
 
@@ -418,6 +422,11 @@ def _bin(frequency_hz: float) -> int:
 @functools.cache
 def _hann(size: int) -> np.ndarray:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=64)
+def _hanning(size: int) -> np.ndarray:
+    return np.hanning(size).astype(np.float32)
 
 
 @functools.cache

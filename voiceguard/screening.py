@@ -232,8 +232,7 @@ def _measure(samples: np.ndarray, speech: np.ndarray, clipped_share: float) -> Q
 
 
 def _bandwidth(frames: np.ndarray) -> float:
-    """Frequency below which 99.5 % of the speech's power above 200 Hz lies; frames of shape (m, 80)."""
+    """Highest frequency whose mean power is within 45 dB of the strongest; frames of shape (m, 80)."""
     chosen = frames[:: max(len(frames) // 500, 1)]
-    power = (np.abs(np.fft.rfft(chosen * np.hanning(FRAME_SAMPLES), 256, axis=1)) ** 2).sum(axis=0)[6:]
-    share = np.cumsum(power) / (power.sum() + 1e-12)
-    return float((int(np.searchsorted(share, 0.995)) + 6) * RATE_HZ / 256)
+    power = (np.abs(np.fft.rfft(chosen * np.hanning(FRAME_SAMPLES), 256, axis=1)) ** 2).sum(axis=0)
+    return float(np.flatnonzero(power >= power.max() * 10**-4.5)[-1] * RATE_HZ / 256)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+pytest.importorskip("torch", reason="needs torch and torchaudio: pip install '.[train]'")
+
 from voiceguard.training.corpus import clip_weights, load_corpus, read_samples
 from voiceguard.training.crossfold import pseudo_calls, training_mask
 

@@ -20,6 +20,7 @@ from numpy.lib.format import open_memmap
 from rich.progress import track
 
 from voiceguard.audio import RATE_HZ
+from voiceguard.detector import features_sha256
 from voiceguard.features import CONTEXT_SAMPLES, cut_windows, extract, feature_names
 from voiceguard.telephony.channel import SEVERITIES, Channel, Severity, draw_channel
 from voiceguard.telephony.codecs import to_int16
@@ -41,10 +42,25 @@ def version_channel(clip: Clip, version: int, seed: int) -> Channel:
 
 
 def prepare(corpus: Corpus, folder: Path, versions: list[int], *, seed: int = 0, jobs: int = 2) -> None:
-    """Make the versions that are missing in ``folder``; ``jobs`` processes, one thread each."""
+    """Make the versions that are missing in ``folder``; ``jobs`` processes, one thread each.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds versions of another corpus, seed or set of features.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    record = {"corpus_sha256": corpus.sha256, "seed": seed, "features": feature_names()}
-    (folder / "record.json").write_text(json.dumps(record))
+    record = {
+        "corpus_sha256": corpus.sha256,
+        "seed": seed,
+        "features_sha256": features_sha256(feature_names()),
+    }
+    kept = folder / "record.json"
+    if kept.exists() and json.loads(kept.read_text()) != record:
+        raise ValueError(
+            f"Expected {folder} to hold this corpus, seed and features; take another work folder."
+        )
+    kept.write_text(json.dumps(record))
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         for version in versions:
             if not (folder / f"features-{version}.npy").exists():
