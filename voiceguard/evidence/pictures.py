@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voiceguard.audio import RATE_HZ, Recording
-from voiceguard.console import signed
+from voiceguard.console import signed, visible
 from voiceguard.screening import ChannelScreening, Screening
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def draw_screening(recording: Recording, screening: Screening, *, title: str) ->
     recording, screening
         A recording and what came of it.
     title
-        Stands above; shown as it is.
+        Stands above, as it is; what can't be printed is escaped.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def draw_screening(recording: Recording, screening: Screening, *, title: str) ->
 
     count = len(screening.channels)
     figure = Figure(figsize=(11, 0.6 + 5.4 * count), dpi=120, layout="constrained")
-    figure.suptitle(title, fontsize=12, parse_math=False)
+    figure.suptitle(visible(title), fontsize=12, parse_math=False)
     rows = figure.subplots(3 * count, 1, sharex=True, height_ratios=[1, 1.8, 1.3] * count, squeeze=False)[
         :, 0
     ]
