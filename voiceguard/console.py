@@ -125,9 +125,10 @@ def _score_in_words(score: float) -> str:
     if abs(score) < _SAYS_NOTHING:
         return f"Score {signed(score)}: the audio says nothing either way."
     likelier, other = ("synthetic", "human") if score > 0 else ("human", "synthetic")
-    times = math.exp(abs(score))
+    ratio = math.exp(abs(score))
+    times = f"{ratio:.1f}" if ratio < 10 else f"{ratio:,.0f}"
     return (
-        f"Score {signed(score)}: {times:.2g} times likelier from a {likelier} voice than from a {other} one."
+        f"Score {signed(score)}: {times} times likelier from a {likelier} voice than from a {other} one."
     )
 
 
