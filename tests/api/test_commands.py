@@ -67,6 +67,9 @@ def test_db_upgrade_makes_a_database_that_fits(database: sa.Engine) -> None:
 
 
 def test_the_api_loads_neither_torch_nor_librosa() -> None:
-    code = "import sys, voiceguard.api.commands; print({'torch', 'torchaudio', 'librosa', 'matplotlib'} & set(sys.modules))"
+    code = (
+        "import sys, voiceguard.api.commands; "
+        "print({'torch', 'torchaudio', 'librosa', 'matplotlib'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -65,8 +65,8 @@ class Ledger:
 
 
 @pytest.fixture
-def rounds() -> Iterator[random.Random]:
-    yield random.Random(20240208)
+def rounds() -> random.Random:
+    return random.Random(20240208)
 
 
 def test_a_201_is_a_promise(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import signal
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -44,6 +45,9 @@ def serve(
             timeout_graceful_shutdown=settings.drain_timeout_s,
         )
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn drains, then raises the signal again: a drained server has done its work and exits with 0.
+        signal.signal(number, lambda *_: None)
     server.run()
     if not server.started:
         raise typer.Exit(1)
@@ -120,7 +124,7 @@ def revoke_key(key: Annotated[str, typer.Argument(help="The key's prefix (vg_…
 
 @db_app.callback()
 def _db() -> None:
-    """The database."""  # a callback keeps typer from dropping the name of an only command
+    """Prepare the database."""  # a callback keeps typer from dropping the name of an only command
 
 
 @db_app.command("upgrade")

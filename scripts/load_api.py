@@ -1,0 +1,147 @@
+"""Post 30-second G.711 calls at a steady rate and print what the server makes of it.
+
+    python scripts/load_api.py --rate 25 --seconds 60
+
+It starts ``voiceguard serve`` on SQLite and files in a temporary folder, or uses ``--url`` and ``--key``. The
+load is open: posts leave on schedule however slow the answers are, and a latency counts from the scheduled
+moment. Exit code 1 if a post failed, or p99 or the rate missed the mark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import soundfile
+
+CLIP_S = 30.0
+RATE_HZ = 8000
+SAMPLE = Path(__file__).parents[1] / "audio_samples" / "human-asterisk-en-ulaw.wav"
+CALL = json.dumps({"started_at": "2026-03-01T14:05:00Z", "caller": "+12025550123"})
+
+
+def clip() -> bytes:
+    """Return 30 seconds of speech as a µ-law WAV file, its last bytes free to be numbered."""
+    samples, _ = soundfile.read(SAMPLE, dtype="int16")
+    out = io.BytesIO()
+    soundfile.write(out, np.resize(samples, int(CLIP_S * RATE_HZ)), RATE_HZ, format="WAV", subtype="ULAW")
+    return out.getvalue()
+
+
+def rss_mb(pid: int) -> float:
+    """Return the resident memory of a process and its children, in megabytes."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6 + sum(rss_mb(int(child)) for child in children)
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor seconds that a process and its children have used."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(
+        cpu_s(int(one)) for one in children
+    )
+
+
+async def load(url: str, key: str, rate: float, seconds: float) -> tuple[list[float], Counter[int], float]:
+    """Post on schedule; return latencies in seconds, answers by status, and the seconds until the last one."""
+    audio, latencies, statuses = clip(), [], Counter()
+    seed = os.urandom(4)
+    async with httpx2.AsyncClient(
+        base_url=url,
+        headers={"Authorization": f"Bearer {key}"},
+        timeout=60,
+        limits=httpx2.Limits(max_connections=64),
+        trust_env=False,
+    ) as client:
+        began = time.perf_counter()
+
+        async def _post(number: int) -> None:
+            due = began + number / rate
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            files = {
+                "audio": ("call.wav", audio[:-8] + seed + number.to_bytes(4, "big")),
+                "call": (None, CALL, "application/json"),
+            }
+            response = await client.post(
+                "/v1/calls", files=files, headers={"Idempotency-Key": f'"{seed.hex()}-{number}"'}
+            )
+            latencies.append(time.perf_counter() - due)
+            statuses[response.status_code] += 1
+
+        await asyncio.gather(*(_post(number) for number in range(int(rate * seconds))))
+        return latencies, statuses, time.perf_counter() - began
+
+
+def serve(folder: Path) -> tuple[subprocess.Popen[bytes], str, str]:
+    """Start a server; return it, its address and a key."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "VOICEGUARD_DATA_DIR": str(folder), "VOICEGUARD_LOG_LEVEL": "warning"}
+    voiceguard = [sys.executable, "-m", "voiceguard"]
+    key = subprocess.run(
+        [*voiceguard, "key", "create", "load"], env=environment, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    server = subprocess.Popen([*voiceguard, "serve", "--port", str(port)], env=environment)
+    url = f"http://127.0.0.1:{port}"
+    while server.poll() is None:
+        try:
+            httpx2.get(f"{url}/readyz", timeout=5).raise_for_status()
+        except httpx2.HTTPError:
+            time.sleep(0.1)
+        else:
+            return server, url, key
+    raise SystemExit("expected the server to start; see above")
+
+
+def main() -> int:
+    """Run the load and report."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--rate", type=float, default=25.0, help="posts a second")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--max-p99", type=float, default=0.5, help="seconds")
+    parser.add_argument("--url")
+    parser.add_argument("--key")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        server = None
+        if options.url is None:
+            server, url, key = serve(Path(folder))
+        else:
+            url, key = options.url, options.key
+        try:
+            asyncio.run(load(url, key, min(options.rate, 5), 3))  # warm
+            before = (rss_mb(server.pid), cpu_s(server.pid)) if server else (0.0, 0.0)
+            latencies, statuses, took_s = asyncio.run(load(url, key, options.rate, options.seconds))
+            after = (rss_mb(server.pid), cpu_s(server.pid)) if server else (0.0, 0.0)
+        finally:
+            if server is not None:
+                server.send_signal(signal.SIGTERM)
+                server.wait()
+    p50, p99 = np.percentile(latencies, [50, 99])
+    reached = statuses[201] / took_s
+    print(f"posts/s {reached:.1f}  answers {dict(statuses)}  p50 {p50 * 1e3:.0f} ms  p99 {p99 * 1e3:.0f} ms")
+    if server is not None:
+        each_ms = (after[1] - before[1]) / max(1, sum(statuses.values())) * 1e3
+        print(f"RSS {before[0]:.0f} -> {after[0]:.0f} MB  server CPU {each_ms:.0f} ms a post")
+    good = set(statuses) == {201} and p99 <= options.max_p99 and reached >= 0.98 * options.rate
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
