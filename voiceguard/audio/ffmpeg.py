@@ -91,10 +91,6 @@ def open_ffmpeg(data: bytes, demuxer: str, options: dict[str, str]) -> Iterator[
     import av
 
     with blame_recording(f"audio that FFmpeg's {demuxer} demuxer can read"):
-        # PyAV 19 always replaces bytes of tags that are no UTF-8; before, they were an error unless one asked.
-        tags: dict[str, Any] = (
-            {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-        )
         container: Any = av.open(
             io.BytesIO(data),
             format=demuxer,
@@ -105,8 +101,8 @@ def open_ffmpeg(data: bytes, demuxer: str, options: dict[str, str]) -> Iterator[
                 "protocol_whitelist": "none",
                 "max_streams": str(_MAX_STREAMS),
             },
+            metadata_errors="replace",
             io_open=_refuse,
-            **tags,
         )
     with container:
         stream = _only_audio_stream(container)
