@@ -266,7 +266,7 @@ def scan(
         memory_limit_bytes=memory_limit << 20,
         model_dir=model,
     )
-    progress = on_stderr()
+    progress = on_stderr(keeps_rows=output is not None)
     try:
         with _stop_on_sigterm(), progress:
             tally = run_scan(sources, output, settings, progress)

@@ -12,15 +12,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 
 from voiceguard.archive.rows import Scored
+from voiceguard.archive.scan import ROWS_SHOWN
 
 _LINE_EVERY_S = 15.0
 _LEFT_OUT_SHOWN = 6
 
 
 class Progress:
-    """Counts a scan's recordings and says nothing; the others show the counts."""
+    """Counts a scan's recordings and says nothing; the others show the counts.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    keeps_rows
+        Whether the scan writes its rows to a file; without one, a long scan is worth a warning.
+    """
+
+    def __init__(self, *, keeps_rows: bool = True) -> None:
+        self.keeps_rows = keeps_rows
         self.total = 0
         self.verdicts: Counter[str | None] = Counter()
         self.done_before = 0
@@ -71,8 +79,8 @@ class Progress:
 class LineProgress(Progress):
     """A line now and then, for logs."""
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__()
+    def __init__(self, stream: TextIO, *, keeps_rows: bool = True) -> None:
+        super().__init__(keeps_rows=keeps_rows)
         self._stream = stream
         self._said_at = time.monotonic()
 
@@ -99,8 +107,8 @@ class LineProgress(Progress):
 class BarProgress(Progress):
     """A bar in a terminal."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__()
+    def __init__(self, console: Console, *, keeps_rows: bool = True) -> None:
+        super().__init__(keeps_rows=keeps_rows)
         self._console = console
         self._bar = RichProgress(
             BarColumn(bar_width=24),
@@ -134,10 +142,12 @@ class BarProgress(Progress):
         self._bar.update(self._task, completed=self.done, rate=self.rate, counts=_counts(self.verdicts))
 
 
-def on_stderr() -> Progress:
+def on_stderr(*, keeps_rows: bool) -> Progress:
     """Return the progress that suits standard error."""
     console = Console(stderr=True)
-    return BarProgress(console) if console.is_terminal else LineProgress(sys.stderr)
+    if console.is_terminal:
+        return BarProgress(console, keeps_rows=keeps_rows)
+    return LineProgress(sys.stderr, keeps_rows=keeps_rows)
 
 
 def _opening(progress: Progress, left_out: Counter[str]) -> list[str]:
@@ -150,6 +160,8 @@ def _opening(progress: Progress, left_out: Counter[str]) -> list[str]:
         lines.append(f"Going on: {progress.done:,} of {progress.total:,} recordings were done before.")
     else:
         lines.append(f"Scanning {progress.total:,} recordings.")
+    if progress.total > ROWS_SHOWN and not progress.keeps_rows:
+        lines.append("Only the summary will be printed: -o FILE.parquet keeps the rows.")
     return lines
 
 
