@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from fastapi.testclient import TestClient
 
 from voiceguard.api.app import create_app
@@ -66,6 +68,12 @@ class Api:
     def recordings(self) -> list[Path]:
         """Every file of the recordings store, those on their way too."""
         return [path for path in self.recordings_folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet() -> None:
+    """Without this, structlog draws each traceback with all its locals, which takes many seconds."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 CLIENTS = 8
 ROUNDS = 20
-CALL = json.dumps({"started_at": STARTED_AT})
+CALL = json.dumps({"started_at": STARTED_AT, "caller": "+12125559876"})
 
 
 @dataclass
@@ -159,3 +159,8 @@ def test_sigterm_lets_requests_in_flight_finish(tmp_path: Path, clip: bytes) -> 
             term.set()
             assert answer.result().status_code == 201
             assert stopped.result() == 0
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    (posted,) = (line for line in lines if line.get("route") == "/v1/calls")
+    assert (posted["status"], posted["key"]) == (201, secret[:11])
+    assert "2125559876" not in server.log.read_text()
+    assert secret not in server.log.read_text()

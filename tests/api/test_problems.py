@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
+@functools.cache
 def _operations() -> list[tuple[str, str]]:
     spec = create_app(Settings()).openapi()
     return [(method.upper(), path) for path, methods in spec["paths"].items() for method in methods]

@@ -50,7 +50,14 @@ def connect(url: str, *, durable: bool = True, pool_size: int = 20) -> sa.Engine
         max_overflow=0,
         pool_timeout=BUSY_TIMEOUT_S,
         pool_pre_ping=True,  # a restarted server must not cost the next request
-        connect_args={"connect_timeout": 5},
+        # A server that vanished without a word must not hold a request for the minutes TCP would wait.
+        connect_args={
+            "connect_timeout": 5,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+        },
     )
 
 
