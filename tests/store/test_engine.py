@@ -112,7 +112,8 @@ def test_a_server_that_drops_its_connections_costs_no_request(engine: sa.Engine)
     with other.connect() as connection:
         connection.execute(
             sa.text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         )
     other.dispose()
