@@ -40,8 +40,8 @@ def train(
     work: Work,
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("models"),
     versions: Versions = 6,
-    members: Members = 3,
-    epochs: Epochs = 36,
+    members: Members = 2,
+    epochs: Epochs = 14,
     seed: Seed = 0,
     jobs: Jobs = 2,
 ) -> None:
@@ -77,8 +77,8 @@ def evaluate(
     manifest: Manifest,
     work: Work,
     versions: Versions = 6,
-    members: Members = 3,
-    epochs: Epochs = 36,
+    members: Members = 2,
+    epochs: Epochs = 14,
     seed: Seed = 0,
     jobs: Jobs = 2,
 ) -> None:

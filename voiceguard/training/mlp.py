@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 class MlpConfig:
     """What one member is trained with."""
 
-    hidden: tuple[int, ...] = (384, 64)
-    epochs: int = 48
+    hidden: tuple[int, ...] = (256, 64)
+    epochs: int = 14
     """Passes over the clips, each with one channel version a clip."""
     batch: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     input_dropout: float = 0.3
     dropout: tuple[float, ...] = (0.5, 0.3)
-    noise: float = 0.1
     label_smoothing: float = 0.05
     clip: float = 4.0
     """Standardised features are cut to ± this."""
@@ -63,8 +62,6 @@ class Mlp(nn.Module):
 
     def classify(self, standardised: torch.Tensor) -> torch.Tensor:
         """Logits of standardised feature rows."""
-        if self.training and self.config.noise:
-            standardised = standardised + self.config.noise * torch.randn_like(standardised)
         return self.layers(standardised).squeeze(1)
 
 
