@@ -69,6 +69,9 @@ def test_no_generated_request_is_a_fault_of_ours(api: Api) -> None:
     def _send(case: Any) -> None:
         sent = case.as_transport_kwargs(base_url="http://testserver", headers=api.auth(secret))
         sent = {name: value for name, value in sent.items() if name != "cookies"}
+        for place, (name, (filename, data, *kind)) in enumerate(sent.get("files") or []):
+            if not isinstance(data, str | bytes):  # httpx2 sends text and bytes only
+                sent["files"][place] = (name, (filename, str(data), *kind))
         response = api.client.request(**sent)
         assert response.status_code < 500, response.text
         if response.status_code >= 400:

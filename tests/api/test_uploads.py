@@ -160,6 +160,11 @@ def test_no_mutated_recording_is_a_fault_of_ours(api: Api, audio_samples: Path) 
         assert response.status_code < 500, (number, path.name, response.text)
 
 
+def test_an_upload_of_some_megabytes_is_read_to_its_end(api: Api) -> None:
+    response = api.post(b"no audio" * 1_000_000)
+    assert (response.status_code, problem_of(response)) == (415, "unsupported_format")
+
+
 def test_each_upload_is_one_file(api: Api, short_clip: bytes) -> None:
     before = len(api.recordings)
     api.post(unlike(short_clip, 1))
