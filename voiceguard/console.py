@@ -127,9 +127,7 @@ def _score_in_words(score: float) -> str:
     likelier, other = ("synthetic", "human") if score > 0 else ("human", "synthetic")
     ratio = math.exp(abs(score))
     times = f"{ratio:.1f}" if ratio < 10 else f"{ratio:,.0f}"
-    return (
-        f"Score {signed(score)}: {times} times likelier from a {likelier} voice than from a {other} one."
-    )
+    return f"Score {signed(score)}: {times} times likelier from a {likelier} voice than from a {other} one."
 
 
 def _timeline(channel: ChannelScreening, screening: Screening) -> Table:

@@ -227,9 +227,30 @@ def _blocks(window: SpeechWindow) -> Iterable[_Block]:
             yield from _statics("lfcc", coefficients[:20, speech])
             finest = power, log_bands, coefficients, speech
     power, log_bands, coefficients, speech = finest
-    yield from _bands(log_bands, speech)
-    yield from _periodicity(power, coefficients, speech)
-    yield from _spectrum_shape(power, speech)
+    pairs = (log_bands[0::2] + log_bands[1::2]) / 2
+    excitation = _analyse_excitation(power, speech)
+    shape = _spectrum_shape(power)
+    # Many short tracks cost little more than one when they go through the statistics together.
+    moving = _dynamics_together(
+        {
+            "energy": np.log(np.exp(pairs - pairs.max()).sum(axis=0) + np.float32(1e-9))[None],
+            "pitch.harmonicity": excitation.harmonicity[None],
+            "lpc.area": excitation.areas,
+            "lpc.gain": excitation.log_gain[None],
+            "shape": shape,
+        },
+        speech,
+    )
+    yield from _bands(pairs, speech)
+    yield from moving["energy"]
+    yield _Block("pitch", ("voiced_share",), np.array([excitation.voiced.sum() / speech.sum()]))
+    yield from moving["pitch.harmonicity"]
+    yield from _pitch(excitation.log_lag, excitation.voiced)
+    yield from moving["lpc.area"]
+    yield from moving["lpc.gain"]
+    yield from _voicing(coefficients, speech, excitation.voiced)
+    yield from _statics("shape", shape[:, speech])
+    yield from moving["shape"]
 
 
 def _frame_mask(speech: np.ndarray, count: int, resolution: Resolution) -> np.ndarray:
@@ -265,6 +286,17 @@ def _dynamics(family: str, tracks: np.ndarray, speech: np.ndarray) -> Iterable[_
         yield _Block(f"{family}.autocorrelation", (str(lag),), correlation)
 
 
+def _dynamics_together(groups: dict[str, np.ndarray], speech: np.ndarray) -> dict[str, list[_Block]]:
+    """Compute :func:`_dynamics` of several families, each of shape (quantities, frames), in one go."""
+    ends = np.cumsum([len(tracks) for tracks in groups.values()])
+    blocks: dict[str, list[_Block]] = {family: [] for family in groups}
+    for block in _dynamics("", np.concatenate(list(groups.values())), speech):
+        for family, end in zip(groups, ends, strict=True):
+            values = block.values[..., end - len(groups[family]) : end]
+            blocks[family].append(_Block(family + block.family, block.statistics, values))
+    return blocks
+
+
 def _moments(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Log standard deviation, skewness, kurtosis and mean absolute over standard deviation of each row.
 
@@ -272,24 +304,20 @@ def _moments(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     and skewness are compressed (log and signed square root): their tails are heavy. Returns shape
     (4, quantities).
     """
-    count = np.float32(max(weights.sum(), 1))
-    mean = np.vecdot(values, weights) / count
-    centred = values - mean[:, None]
+    share = np.float32(1 / max(weights.sum(), 1))
+    centred = values - (np.vecdot(values, weights) * share)[:, None]
     centred *= weights
     squares = centred * centred
-    variance = np.vecdot(centred, centred) / count + np.float32(1e-10)
+    variance = np.vecdot(centred, centred) * share + np.float32(1e-10)
     spread = np.sqrt(variance)
-    skewness = np.vecdot(squares, centred) / count / (variance * spread)
-    kurtosis = np.vecdot(squares, squares) / count / (variance * variance)
-    absolute = np.vecdot(np.abs(centred, out=centred), weights) / count / spread
-    return np.stack(
-        [
-            np.log(spread),
-            np.sign(skewness) * np.sqrt(np.abs(skewness)),
-            np.log(np.maximum(kurtosis, 1)),
-            absolute,
-        ]
-    )
+    skewness = np.vecdot(squares, centred) * share / (variance * spread)
+    kurtosis = np.vecdot(squares, squares) * share / (variance * variance)
+    moments = np.empty((len(MOMENTS), len(values)), np.float32)
+    np.log(spread, out=moments[0])
+    np.copysign(np.sqrt(np.abs(skewness)), skewness, out=moments[1])
+    np.log(np.maximum(kurtosis, 1), out=moments[2])
+    np.divide(np.vecdot(np.abs(centred, out=centred), weights) * share, spread, out=moments[3])
+    return moments
 
 
 def _statics(family: str, tracks: np.ndarray) -> Iterable[_Block]:
@@ -310,9 +338,8 @@ def _quantile(ordered: np.ndarray, share: float) -> np.ndarray:
     return low + np.float32(rest) * (high - low)
 
 
-def _bands(log_bands: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
-    """Band energies: statistics, modulation spectrum, how far bands move together."""
-    pairs = (log_bands[0::2] + log_bands[1::2]) / 2
+def _bands(pairs: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
+    """Band energies, shape (bands, frames): statistics, modulation spectrum, how far bands move together."""
     chosen = pairs[:, speech]
     yield from _statics("bands", chosen)
     centred = chosen - chosen.mean(axis=1, keepdims=True)
@@ -320,9 +347,9 @@ def _bands(log_bands: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
         "bands.delta", MOMENTS, _moments(pairs[:, 2:] - pairs[:, :-2], speech[1:-1].astype(np.float32))
     )
     size = scipy.fft.next_fast_len(centred.shape[1], real=True)
-    modulation = np.abs(scipy.fft.rfft(centred * _hanning(centred.shape[1]), size)) ** 2
-    rate_hz = np.fft.rfftfreq(size, RESOLUTIONS[1].hop_samples / RATE_HZ)
-    edges = np.searchsorted(rate_hz, MODULATION_HZ)
+    spectrum = scipy.fft.rfft(centred * _hanning(centred.shape[1]), size)
+    modulation = spectrum.real**2 + spectrum.imag**2
+    edges = np.ceil(np.array(MODULATION_HZ) * size * RESOLUTIONS[1].hop_samples / RATE_HZ).astype(int)
     ranges = np.stack([modulation[:, low:high].sum(axis=1) for low, high in itertools.pairwise(edges)])
     shares = np.log(ranges / (modulation.sum(axis=1) + np.float32(1e-9)) + np.float32(1e-6))
     yield _Block("bands.modulation", tuple(f"{low:g}hz" for low in MODULATION_HZ[:-1]), shares)
@@ -332,25 +359,39 @@ def _bands(log_bands: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
         diagonal = np.diagonal(correlation, distance)
         values = np.array([diagonal.mean(), diagonal.std()])
         yield _Block(f"bands.correlation.{distance}", ("mean", "spread"), values)
-    energy = np.log(np.exp(pairs - pairs.max()).sum(axis=0) + np.float32(1e-9))[None]
-    yield from _dynamics("energy", energy, speech)
 
 
-def _periodicity(power: np.ndarray, coefficients: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
-    """Pitch movement, harmonicity, all-pole fit; dynamics of voiced and unvoiced frames apart."""
+@dataclass(frozen=True)
+class _Excitation:
+    """Periodicity and all-pole fit of each frame; arrays of shape (frames,), areas (LPC_ORDER, frames)."""
+
+    voiced: np.ndarray
+    harmonicity: np.ndarray
+    log_lag: np.ndarray
+    areas: np.ndarray
+    log_gain: np.ndarray
+
+
+def _analyse_excitation(power: np.ndarray, speech: np.ndarray) -> _Excitation:
+    """Find pitch by the autocorrelation's peak, and log area ratios of the all-pole fit."""
     autocorrelation = scipy.fft.irfft(power, axis=1)
     low, high = PITCH_LAGS
     search = autocorrelation[:, low:high] / (autocorrelation[:, :1] + np.float32(1e-16))
     search /= _lag_window(RESOLUTIONS[1].window_samples)[low:high]
     best = search.argmax(axis=1)
     harmonicity = search[np.arange(len(search)), best]
-    voiced = speech & (harmonicity > VOICED_HARMONICITY)
-    yield _Block("pitch", ("voiced_share",), np.array([voiced.sum() / speech.sum()]))
-    yield from _dynamics("pitch.harmonicity", harmonicity[None], speech)
-    yield from _pitch(np.log(best.astype(np.float32) + low), voiced)
     reflection, gain = _reflection(autocorrelation[:, : LPC_ORDER + 1])
-    yield from _dynamics("lpc.area", np.arctanh(np.clip(reflection, -0.999, 0.999)), speech)
-    yield from _dynamics("lpc.gain", np.log(gain + np.float32(1e-9))[None], speech)
+    return _Excitation(
+        voiced=speech & (harmonicity > VOICED_HARMONICITY),
+        harmonicity=harmonicity,
+        log_lag=np.log(best.astype(np.float32) + low),
+        areas=np.arctanh(np.clip(reflection, -0.999, 0.999)),
+        log_gain=np.log(gain + np.float32(1e-9)),
+    )
+
+
+def _voicing(coefficients: np.ndarray, speech: np.ndarray, voiced: np.ndarray) -> Iterable[_Block]:
+    """Second differences of cepstra, of voiced and of unvoiced frames apart."""
     second = coefficients[:, 4:] - 2 * coefficients[:, 2:-2] + coefficients[:, :-4]
     for name, mask in (("voiced", voiced), ("unvoiced", speech & ~voiced)):
         weights = mask[2:-2].astype(np.float32)
@@ -399,8 +440,8 @@ def _reflection(autocorrelation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return reflection, error
 
 
-def _spectrum_shape(power: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
-    """Flatness, entropy, flux, and fine structure between harmonics in three ranges."""
+def _spectrum_shape(power: np.ndarray) -> np.ndarray:
+    """Flatness, entropy, flux, and fine structure between harmonics in three ranges, shape (6, frames)."""
     chosen = power[:, _bin(300) : _bin(3400)]
     chosen = chosen / (chosen.sum(axis=1, keepdims=True) + np.float32(1e-16)) + np.float32(1e-7)
     logs = np.log(chosen)
@@ -409,10 +450,7 @@ def _spectrum_shape(power: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
     bends = np.abs(logs[:, 2:] - 2 * logs[:, 1:-1] + logs[:, :-2])
     split = (0, _bin(1000) - _bin(300), _bin(2000) - _bin(300), logs.shape[1])
     fine = [bends[:, begin : end - 2].mean(axis=1) for begin, end in itertools.pairwise(split)]
-    entropy = -np.vecdot(chosen, logs)
-    tracks = np.stack([logs.mean(axis=1), entropy, flux, *fine])
-    yield from _statics("shape", tracks[:, speech])
-    yield from _dynamics("shape", tracks, speech)
+    return np.stack([logs.mean(axis=1), -np.vecdot(chosen, logs), flux, *fine])
 
 
 def _bin(frequency_hz: float) -> int:

@@ -53,9 +53,13 @@ class Calibration:
 
     def score(self, raw: float, speech_s: float) -> float:
         """Natural-log likelihood ratio, synthetic over human, of a mean raw score over ``speech_s`` seconds."""
-        seconds = math.log2(min(max(speech_s, 1.0), 32.0) / 4)
-        value = self.offset + (self.slope + self.slope_seconds * seconds) * raw
-        return float(np.clip(value, -self.bound, self.bound))
+        return float(self.scores(np.array(raw), np.array(speech_s)))
+
+    def scores(self, raw: np.ndarray, speech_s: np.ndarray) -> np.ndarray:
+        """Score many at once; arrays of one shape."""
+        length = np.log2(np.clip(speech_s, 1.0, 32.0) / 4)
+        ratio = self.offset + (self.slope + self.slope_seconds * length) * raw
+        return np.clip(ratio, -self.bound, self.bound)
 
     def probability(self, score: float) -> float:
         """Posterior probability of ``synthetic`` at the stated prior."""

@@ -86,7 +86,7 @@ def with_thresholds(
         only = CrossFold({name: scores}, {name: result.speech_s[name]})
         raw, seconds, synthetic, _ = calibration_set(corpus, only, keep)
         long_enough = seconds >= calibration.min_speech_s
-        score = apply(calibration, raw, seconds)
+        score = calibration.scores(raw, seconds)
         human = score[~synthetic & long_enough]
         flags.append(np.quantile(human, 1 - FLAG_FALSE_POSITIVES, method="higher"))
         reviews.append(np.quantile(human, 1 - REVIEW_FALSE_POSITIVES, method="higher"))
@@ -99,11 +99,6 @@ def with_thresholds(
         review_threshold=review,
         clear_threshold=min(round(float(min(clears)), 3), review),
     )
-
-
-def apply(calibration: Calibration, raw: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """Score arrays of raw scores and seconds of speech, each of shape (n,)."""
-    return np.array([calibration.score(float(r), float(s)) for r, s in zip(raw, seconds, strict=True)])
 
 
 def _bound(humans: int) -> float:

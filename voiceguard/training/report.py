@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from voiceguard.training import metrics
-from voiceguard.training.calibrate import apply, fit_calibration
+from voiceguard.training.calibrate import fit_calibration
 from voiceguard.training.corpus import Corpus
 from voiceguard.training.crossfold import CHANNELS, CrossFold, pseudo_calls
 from voiceguard.training.metrics import Rate
@@ -130,7 +130,7 @@ def _decide(
     folds = corpus.column("fold")[first]
     for fold, calibration in calibrations.items():
         here = folds == fold
-        score[here] = apply(calibration, raw[here], seconds[here])
+        score[here] = calibration.scores(raw[here], seconds[here])
         enough = seconds[here] >= calibration.min_speech_s
         flagged[here] = enough & (score[here] >= calibration.flag_threshold)
         reviewed[here] = enough & (score[here] >= calibration.review_threshold)
