@@ -36,26 +36,14 @@ FLOOR_DB = -60.0
 BAND_LOW_HZ, BAND_HIGH_HZ = 200.0, 3700.0
 
 
-@dataclass(frozen=True)
-class Resolution:
-    """One short-time analysis: window and hop in samples, bands, cepstral coefficients without the zeroth."""
-
-    name: str
-    window_samples: int
-    hop_samples: int
-    bands: int
-    coefficients: int
-
-
-RESOLUTIONS = (
-    Resolution("short", 128, 32, 24, 20),
-    Resolution("medium", 256, 40, 40, 30),
-    Resolution("long", 512, 80, 60, 40),
-)
+WINDOW_SAMPLES, HOP_SAMPLES = 256, 40
+"""Short-time analysis: 32 ms windows every 5 ms."""
+BANDS, COEFFICIENTS = 40, 30
 STEPS = (1, 2, 4)
 ORDERS = (1, 2, 3)
 LAGS = (1, 2, 3, 5, 8)
 MODULATION_HZ = (0.5, 2.0, 4.0, 8.0, 16.0, 28.0, 50.0)
+BAND_DISTANCES = (1, 2, 3, 4, 6, 8, 12)
 LPC_ORDER = 10
 PITCH_LAGS = (RATE_HZ // 400, RATE_HZ // 62 - 1)
 VOICED_HARMONICITY = 0.45
@@ -143,49 +131,47 @@ def feature_names() -> tuple[str, ...]:
     return tuple(name for block in _blocks(window) for name in block.names())
 
 
-def power_spectrogram(samples: np.ndarray, resolution: Resolution) -> np.ndarray:
+def power_spectrogram(samples: np.ndarray) -> np.ndarray:
     """Short-time power spectrum with a periodic Hann window.
 
     Returns
     -------
-    np.ndarray [shape=(1 + (n - window) // hop, window // 2 + 1), float32, >= 0]
+    np.ndarray [shape=(1 + (n - WINDOW_SAMPLES) // HOP_SAMPLES, WINDOW_SAMPLES // 2 + 1), float32, >= 0]
     """
-    frames = np.lib.stride_tricks.sliding_window_view(samples, resolution.window_samples)
-    spectrum = scipy.fft.rfft(frames[:: resolution.hop_samples] * _hann(resolution.window_samples), axis=1)
+    frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW_SAMPLES)
+    spectrum = scipy.fft.rfft(frames[::HOP_SAMPLES] * _hann(), axis=1)
     return spectrum.real**2 + spectrum.imag**2
 
 
-def band_powers(power: np.ndarray, resolution: Resolution) -> np.ndarray:
+def band_powers(power: np.ndarray) -> np.ndarray:
     """Sum a power spectrogram into triangular bands, evenly spaced in frequency.
 
     Parameters
     ----------
-    power : np.ndarray [shape=(frames, window // 2 + 1), float32]
+    power : np.ndarray [shape=(frames, WINDOW_SAMPLES // 2 + 1), float32]
 
     Returns
     -------
-    np.ndarray [shape=(bands, frames), float32, >= 0]
+    np.ndarray [shape=(BANDS, frames), float32, >= 0]
     """
     # Sparse, not BLAS: its sums don't depend on the thread count, and most weights are zero.
-    return _triangles(resolution.window_samples, resolution.bands) @ power.T
+    return _triangles() @ power.T
 
 
-def cepstra(log_bands: np.ndarray, coefficients: int) -> np.ndarray:
+def cepstra(log_bands: np.ndarray) -> np.ndarray:
     """Orthonormal DCT-II over bands, without the zeroth coefficient.
 
     Parameters
     ----------
-    log_bands : np.ndarray [shape=(bands, frames), float32]
+    log_bands : np.ndarray [shape=(BANDS, frames), float32]
         Natural-log band powers.
-    coefficients : int
-        How many to keep.
 
     Returns
     -------
-    np.ndarray [shape=(coefficients, frames), float32, C order]
+    np.ndarray [shape=(COEFFICIENTS, frames), float32, C order]
     """
     transformed = scipy.fft.dct(log_bands, type=2, norm="ortho", axis=0)
-    return np.ascontiguousarray(transformed[1 : coefficients + 1])
+    return np.ascontiguousarray(transformed[1 : COEFFICIENTS + 1])
 
 
 MOMENTS = ("log_spread", "skewness", "kurtosis", "mean_absolute")
@@ -216,17 +202,13 @@ def _blocks(window: SpeechWindow) -> Iterable[_Block]:
     samples = window.samples - np.float32(window.samples.mean())
     if len(samples) < LEAST_SAMPLES:
         samples = np.pad(samples, (0, LEAST_SAMPLES - len(samples)))
-    for resolution in RESOLUTIONS:
-        power = power_spectrogram(samples, resolution)
-        speech = _frame_mask(window.speech, len(power), resolution)
-        floor = power[speech].mean() * 10 ** (FLOOR_DB / 10) + 1e-16
-        log_bands = np.log(band_powers(power, resolution) + floor)
-        coefficients = cepstra(log_bands, resolution.coefficients)
-        yield from _dynamics(f"lfcc_{resolution.name}", coefficients, speech)
-        if resolution.name == "medium":
-            yield from _statics("lfcc", coefficients[:20, speech])
-            finest = power, log_bands, coefficients, speech
-    power, log_bands, coefficients, speech = finest
+    power = power_spectrogram(samples)
+    speech = _frame_mask(window.speech, len(power))
+    floor = power[speech].mean() * 10 ** (FLOOR_DB / 10) + 1e-16
+    log_bands = np.log(band_powers(power) + floor)
+    coefficients = cepstra(log_bands)
+    yield from _dynamics("lfcc", coefficients, speech)
+    yield from _statics("lfcc", coefficients[:20, speech])
     pairs = (log_bands[0::2] + log_bands[1::2]) / 2
     excitation = _analyse_excitation(power, speech)
     shape = _spectrum_shape(power)
@@ -253,9 +235,9 @@ def _blocks(window: SpeechWindow) -> Iterable[_Block]:
     yield from moving["shape"]
 
 
-def _frame_mask(speech: np.ndarray, count: int, resolution: Resolution) -> np.ndarray:
+def _frame_mask(speech: np.ndarray, count: int) -> np.ndarray:
     """Which analysis frames have their centre in speech; all of them where none has."""
-    centres = np.arange(count) * resolution.hop_samples + resolution.window_samples // 2
+    centres = np.arange(count) * HOP_SAMPLES + WINDOW_SAMPLES // 2
     frame = np.minimum(centres // FRAME_SAMPLES, len(speech) - 1)
     mask = speech[frame] if len(speech) else np.zeros(count, dtype=bool)
     return mask if mask.sum() >= 16 else np.ones(count, dtype=bool)
@@ -349,15 +331,18 @@ def _bands(pairs: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
     size = scipy.fft.next_fast_len(centred.shape[1], real=True)
     spectrum = scipy.fft.rfft(centred * _hanning(centred.shape[1]), size)
     modulation = spectrum.real**2 + spectrum.imag**2
-    edges = np.ceil(np.array(MODULATION_HZ) * size * RESOLUTIONS[1].hop_samples / RATE_HZ).astype(int)
+    edges = np.ceil(np.array(MODULATION_HZ) * size * HOP_SAMPLES / RATE_HZ).astype(int)
     ranges = np.stack([modulation[:, low:high].sum(axis=1) for low, high in itertools.pairwise(edges)])
     shares = np.log(ranges / (modulation.sum(axis=1) + np.float32(1e-9)) + np.float32(1e-6))
     yield _Block("bands.modulation", tuple(f"{low:g}hz" for low in MODULATION_HZ[:-1]), shares)
     normal = centred / (np.sqrt((centred**2).mean(axis=1, keepdims=True)) + np.float32(1e-6))
     correlation = np.vecdot(normal[:, None], normal[None]) / np.float32(normal.shape[1])
-    for distance in (1, 2, 3, 4, 6, 8, 12):
-        diagonal = np.diagonal(correlation, distance)
-        values = np.array([diagonal.mean(), diagonal.std()])
+    (rows, columns), starts = _diagonals()
+    chosen_pairs = correlation[rows, columns]
+    counts = np.diff([*starts, len(rows)])
+    mean = np.add.reduceat(chosen_pairs, starts) / counts
+    spread = np.sqrt(np.maximum(np.add.reduceat(chosen_pairs**2, starts) / counts - mean**2, 0))
+    for distance, values in zip(BAND_DISTANCES, np.stack([mean, spread], axis=1), strict=True):
         yield _Block(f"bands.correlation.{distance}", ("mean", "spread"), values)
 
 
@@ -377,7 +362,7 @@ def _analyse_excitation(power: np.ndarray, speech: np.ndarray) -> _Excitation:
     autocorrelation = scipy.fft.irfft(power, axis=1)
     low, high = PITCH_LAGS
     search = autocorrelation[:, low:high] / (autocorrelation[:, :1] + np.float32(1e-16))
-    search /= _lag_window(RESOLUTIONS[1].window_samples)[low:high]
+    search /= _lag_window()[low:high]
     best = search.argmax(axis=1)
     harmonicity = search[np.arange(len(search)), best]
     reflection, gain = _reflection(autocorrelation[:, : LPC_ORDER + 1])
@@ -454,12 +439,12 @@ def _spectrum_shape(power: np.ndarray) -> np.ndarray:
 
 
 def _bin(frequency_hz: float) -> int:
-    return round(frequency_hz * RESOLUTIONS[1].window_samples / RATE_HZ)
+    return round(frequency_hz * WINDOW_SAMPLES / RATE_HZ)
 
 
 @functools.cache
-def _hann(size: int) -> np.ndarray:
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
+def _hann() -> np.ndarray:
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES)).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=64)
@@ -468,18 +453,25 @@ def _hanning(size: int) -> np.ndarray:
 
 
 @functools.cache
-def _lag_window(size: int) -> np.ndarray:
+def _lag_window() -> np.ndarray:
     """Autocorrelation of the Hann window, by lag, with 1 at lag 0: what a periodic signal falls by."""
-    window = _hann(size).astype(np.float64)
-    full = np.correlate(window, window, "full")[size - 1 :]
+    window = _hann().astype(np.float64)
+    full = np.correlate(window, window, "full")[WINDOW_SAMPLES - 1 :]
     return np.maximum(full / full[0], 0.05).astype(np.float32)
 
 
 @functools.cache
-def _triangles(window_samples: int, bands: int) -> scipy.sparse.csr_array:
-    """Tabulate the filters of :func:`band_powers`, shape (bands, bins), weights 0..1."""
-    edges_hz = np.linspace(BAND_LOW_HZ, BAND_HIGH_HZ, bands + 2)
-    bins_hz = np.arange(window_samples // 2 + 1) * RATE_HZ / window_samples
-    step_hz = max(edges_hz[1] - edges_hz[0], RATE_HZ / window_samples)
-    distance = np.abs(bins_hz[:, None] - edges_hz[None, 1:-1]) / step_hz
+def _triangles() -> scipy.sparse.csr_array:
+    """Tabulate the filters of :func:`band_powers`, shape (BANDS, bins), weights 0..1."""
+    edges_hz = np.linspace(BAND_LOW_HZ, BAND_HIGH_HZ, BANDS + 2)
+    bins_hz = np.arange(WINDOW_SAMPLES // 2 + 1) * RATE_HZ / WINDOW_SAMPLES
+    distance = np.abs(bins_hz[:, None] - edges_hz[None, 1:-1]) / (edges_hz[1] - edges_hz[0])
     return scipy.sparse.csr_array(np.maximum(1 - distance, 0).T.astype(np.float32))
+
+
+@functools.cache
+def _diagonals() -> tuple[np.ndarray, np.ndarray]:
+    """Index pairs of the diagonals of a (BANDS // 2)² matrix, by distance; and where each distance starts."""
+    pairs = [np.stack([np.arange(BANDS // 2 - d), np.arange(d, BANDS // 2)]) for d in BAND_DISTANCES]
+    starts = np.cumsum([0, *(pair.shape[1] for pair in pairs)])[:-1]
+    return np.concatenate(pairs, axis=1), starts

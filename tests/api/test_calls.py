@@ -163,6 +163,15 @@ def test_identity_headers_are_read(api: Api, short_clip: bytes) -> None:
     assert call["passports"][0]["orig"]["numbers"] == ["12155551212"]
 
 
+def test_a_caller_cannot_keep_a_call_out_by_a_broken_identity_header(api: Api, short_clip: bytes) -> None:
+    posted = api.post(short_clip, {"identity": "x.y.z"})
+    assert posted.status_code == 201
+    call = api.get(f"/v1/calls/{posted.json()['id']}").json()
+    assert call["identity"] == "x.y.z"
+    assert call["attestation"] is None
+    assert "error" in call["passports"][0]
+
+
 @pytest.fixture(
     params=[pytest.param("postgresql", marks=pytest.mark.postgres), pytest.param("s3", marks=pytest.mark.s3)]
 )

@@ -7,55 +7,61 @@ import pytest
 
 from voiceguard import features
 from voiceguard.audio import RATE_HZ
-from voiceguard.features import RESOLUTIONS, SpeechWindow, cut_windows, extract, feature_names
+from voiceguard.features import (
+    BANDS,
+    COEFFICIENTS,
+    HOP_SAMPLES,
+    WINDOW_SAMPLES,
+    SpeechWindow,
+    cut_windows,
+    extract,
+    feature_names,
+)
 
 
 def window_of(samples: np.ndarray) -> SpeechWindow:
     return SpeechWindow(0.0, len(samples) / RATE_HZ, samples, np.ones(len(samples) // 80, dtype=bool))
 
 
-@pytest.mark.parametrize("resolution", RESOLUTIONS, ids=lambda r: r.name)
-def test_power_spectrogram_equals_librosa(resolution, babble):
+def test_power_spectrogram_equals_librosa(babble):
     import librosa
 
     expected = (
         np.abs(
             librosa.stft(
                 babble,
-                n_fft=resolution.window_samples,
-                hop_length=resolution.hop_samples,
+                n_fft=WINDOW_SAMPLES,
+                hop_length=HOP_SAMPLES,
                 window="hann",
                 center=False,
             )
         )
         ** 2
     )
-    actual = features.power_spectrogram(babble, resolution).T
+    actual = features.power_spectrogram(babble).T
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-6 * expected.max())
 
 
 def test_cepstra_equal_scipy_reference_of_librosa(babble):
     import librosa
 
-    resolution = RESOLUTIONS[1]
-    power = features.power_spectrogram(babble, resolution)
-    log_bands = np.log(features.band_powers(power, resolution) + 1e-9)
-    expected = librosa.feature.mfcc(S=log_bands, n_mfcc=resolution.coefficients + 1, dct_type=2, norm="ortho")
-    actual = features.cepstra(log_bands, resolution.coefficients)
+    power = features.power_spectrogram(babble)
+    log_bands = np.log(features.band_powers(power) + 1e-9)
+    expected = librosa.feature.mfcc(S=log_bands, n_mfcc=COEFFICIENTS + 1, dct_type=2, norm="ortho")
+    actual = features.cepstra(log_bands)
     np.testing.assert_allclose(actual, expected[1:], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.train
-@pytest.mark.parametrize("resolution", RESOLUTIONS, ids=lambda r: r.name)
-def test_power_spectrogram_equals_torchaudio(resolution, babble):
+def test_power_spectrogram_equals_torchaudio(babble):
     import torch
     import torchaudio
 
     transform = torchaudio.transforms.Spectrogram(
-        n_fft=resolution.window_samples, hop_length=resolution.hop_samples, power=2, center=False
+        n_fft=WINDOW_SAMPLES, hop_length=HOP_SAMPLES, power=2, center=False
     )
     expected = transform(torch.from_numpy(babble)).numpy()
-    actual = features.power_spectrogram(babble, resolution).T
+    actual = features.power_spectrogram(babble).T
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-6 * expected.max())
 
 
@@ -64,38 +70,33 @@ def test_cepstra_equal_torchaudio(babble):
     import torch
     import torchaudio
 
-    resolution = RESOLUTIONS[1]
-    power = features.power_spectrogram(babble, resolution)
-    log_bands = np.log(features.band_powers(power, resolution) + np.float32(1e-9))
-    matrix = torchaudio.functional.create_dct(resolution.coefficients + 1, resolution.bands, "ortho")
+    power = features.power_spectrogram(babble)
+    log_bands = np.log(features.band_powers(power) + np.float32(1e-9))
+    matrix = torchaudio.functional.create_dct(COEFFICIENTS + 1, BANDS, "ortho")
     expected = (torch.from_numpy(log_bands.T) @ matrix).numpy()[:, 1:].T
-    np.testing.assert_allclose(
-        features.cepstra(log_bands, resolution.coefficients), expected, rtol=1e-3, atol=1e-3
-    )
+    np.testing.assert_allclose(features.cepstra(log_bands), expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.train
 def test_bands_equal_torchaudio(babble):
     import torchaudio
 
-    resolution = RESOLUTIONS[2]
     filters = torchaudio.functional.linear_fbanks(
-        resolution.window_samples // 2 + 1,
+        WINDOW_SAMPLES // 2 + 1,
         features.BAND_LOW_HZ,
         features.BAND_HIGH_HZ,
-        resolution.bands,
+        BANDS,
         RATE_HZ,
     )
-    power = features.power_spectrogram(babble, resolution)
+    power = features.power_spectrogram(babble)
     expected = (power @ filters.numpy()).T
-    np.testing.assert_allclose(features.band_powers(power, resolution), expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(features.band_powers(power), expected, rtol=1e-3, atol=1e-6)
 
 
 def test_flat_spectrum_spreads_evenly_over_bands():
-    resolution = RESOLUTIONS[2]
-    power = np.ones((3, resolution.window_samples // 2 + 1), np.float32)
-    bands = features.band_powers(power, resolution)
-    assert bands.shape == (resolution.bands, 3)
+    power = np.ones((3, WINDOW_SAMPLES // 2 + 1), np.float32)
+    bands = features.band_powers(power)
+    assert bands.shape == (BANDS, 3)
     np.testing.assert_allclose(bands, bands.mean(), rtol=0.05)
 
 

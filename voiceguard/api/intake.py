@@ -31,7 +31,7 @@ from voiceguard.api import problems, upload
 from voiceguard.api.models import CallIn, CallOut
 from voiceguard.api.problems import Problem
 from voiceguard.api.service import Service
-from voiceguard.errors import StorageFull
+from voiceguard.errors import InvalidPassport, StorageFull
 from voiceguard.screening import Screening
 from voiceguard.store import calls, idempotency, outbox
 from voiceguard.store.calls import NewCall
@@ -41,7 +41,7 @@ from voiceguard.store.keys import ApiKey
 from voiceguard.store.outbox import EventType
 from voiceguard.store.recordings import Upload
 from voiceguard.store.schema import new_id
-from voiceguard.telephony.attestation import attestation_of, parse_attestation
+from voiceguard.telephony.attestation import Attestation, attestation_of, parse_attestation
 from voiceguard.telephony.passport import parse_identity
 from voiceguard.verdict import Verdict
 
@@ -156,8 +156,7 @@ def parse(model: type[_Model], text: bytes) -> _Model:
 
 
 def _new_call(posted: CallIn, key: ApiKey) -> NewCall:
-    passports = parse_identity(posted.identity) if posted.identity else None
-    attestation = attestation_of(passports) if passports else None
+    passports, attestation = _read_identity(posted.identity)
     if posted.attestation is not None:
         attestation = parse_attestation(posted.attestation)
     identity = "\n".join(posted.identity) if isinstance(posted.identity, list) else posted.identity
@@ -170,12 +169,26 @@ def _new_call(posted: CallIn, key: ApiKey) -> NewCall:
         caller=posted.caller,
         callee=posted.callee,
         identity=_storable(identity) or None,
-        passports=_storable([dataclasses.asdict(one) for one in passports]) if passports else None,
+        passports=_storable(passports) or None,
         attestation=_storable(dataclasses.asdict(attestation)) if attestation else None,
         upstream_provider=posted.upstream_provider,
         recording_basis=posted.recording_basis,
         remote_channel=posted.remote_channel,
     )
+
+
+def _read_identity(identity: str | list[str] | None) -> tuple[list[dict[str, Any]], Attestation | None]:
+    """Read the header that the caller's side wrote; what can't be read is kept with the reason, never refused.
+
+    Whoever placed the call chose these bytes: they must not be able to keep the call out of the store.
+    """
+    if not identity:
+        return [], None
+    try:
+        passports = parse_identity(identity)
+    except InvalidPassport as error:
+        return [{"error": str(error)}], None
+    return [dataclasses.asdict(one) for one in passports], attestation_of(passports)
 
 
 def _storable(value: Any) -> Any:

@@ -185,7 +185,9 @@ class CallOut(_CallBase):
     """A call and its screening."""
 
     identity: str | None
-    passports: list[dict[str, Any]] | None = Field(description="The PASSporTs read from identity.")
+    passports: list[dict[str, Any]] | None = Field(
+        description="The PASSporTs read from identity; if it can't be read, one entry whose error says why."
+    )
     screening: ScreeningOut
 
     @classmethod
