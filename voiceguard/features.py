@@ -207,14 +207,13 @@ def _blocks(window: SpeechWindow) -> Iterable[_Block]:
     floor = power[speech].mean() * 10 ** (FLOOR_DB / 10) + 1e-16
     log_bands = np.log(band_powers(power) + floor)
     coefficients = cepstra(log_bands)
-    yield from _dynamics("lfcc", coefficients, speech)
-    yield from _statics("lfcc", coefficients[:20, speech])
     pairs = (log_bands[0::2] + log_bands[1::2]) / 2
     excitation = _analyse_excitation(power, speech)
     shape = _spectrum_shape(power)
-    # Many short tracks cost little more than one when they go through the statistics together.
+    # All tracks go through the statistics together: many small calls would cost more than the sums.
     moving = _dynamics_together(
         {
+            "lfcc": coefficients,
             "energy": np.log(np.exp(pairs - pairs.max()).sum(axis=0) + np.float32(1e-9))[None],
             "pitch.harmonicity": excitation.harmonicity[None],
             "lpc.area": excitation.areas,
@@ -223,6 +222,8 @@ def _blocks(window: SpeechWindow) -> Iterable[_Block]:
         },
         speech,
     )
+    yield from moving["lfcc"]
+    yield from _statics("lfcc", coefficients[:20, speech])
     yield from _bands(pairs, speech)
     yield from moving["energy"]
     yield _Block("pitch", ("voiced_share",), np.array([excitation.voiced.sum() / speech.sum()]))

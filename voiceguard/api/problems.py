@@ -116,10 +116,11 @@ def _kind_of(kind: type[VoiceGuardError]) -> Kind:
 
 
 def kinds() -> dict[str, Kind]:
-    """Return every kind of problem by its code."""
+    """Return every kind of problem by its code; errors of the archive scan are not the API's."""
     known = {kind.code: kind for kind in _HTTP}
     for error in _subclasses(VoiceGuardError):
-        known.setdefault(error.code, _kind_of(error))
+        if not error.__module__.startswith("voiceguard.archive."):
+            known.setdefault(error.code, _kind_of(error))
     return dict(sorted(known.items()))
 
 
