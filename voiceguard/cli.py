@@ -66,7 +66,7 @@ _ELSEWHERE = {
         "Report how wrong the detector is, on unheard voices.",
         "train",
     ),
-    "serve": _Elsewhere("voiceguard.api.commands:serve", "Run the API and the review pages."),
+    "serve": _Elsewhere("voiceguard.api.commands:serve", "Run the API."),
     "key": _Elsewhere("voiceguard.api.commands:key_app", "Create, list and revoke API keys."),
     "db": _Elsewhere("voiceguard.api.commands:db_app", "Prepare and upgrade the database."),
 }
