@@ -7,6 +7,7 @@ shell completion answer at once. Exit codes: 0 done, 1 some recordings failed, 2
 from __future__ import annotations
 
 import contextlib
+import enum
 import importlib
 import os
 import signal
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from voiceguard.audio import Recording
     from voiceguard.evidence.cues import Cues
     from voiceguard.screening import Screening
+
+
+class Engine(enum.StrEnum):
+    """What runs a scan."""
+
+    LOCAL = "local"
+
 
 FAILED = 1
 WRONG_USE = 2
@@ -241,6 +249,9 @@ def scan(
         int | None,
         typer.Option("--jobs", "-j", metavar="N", min=1, help="Worker processes.  [default: one a core]"),
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="What runs the scan: worker processes of this machine.")
+    ] = Engine.LOCAL,
     time_limit: Annotated[
         float, typer.Option(metavar="SECONDS", min=1.0, help="Time that one file may take.")
     ] = 600.0,
@@ -250,6 +261,7 @@ def scan(
     model: ModelDir = None,
 ) -> None:
     """Score archives of recordings."""
+    assert engine is Engine.LOCAL  # the only one yet
     from voiceguard.archive.find import NothingThere
     from voiceguard.archive.journal import JournalError
     from voiceguard.archive.pool import WorkersFailed

@@ -132,6 +132,13 @@ def test_scan_of_readable_files_succeeds(clip: Path):
     assert "1 recordings" in result.stdout
 
 
+def test_scan_knows_its_engine(clip: Path):
+    assert run("scan", clip, "--engine", "local").exit_code == 0
+    refused = run("scan", clip, "--engine", "ray")
+    assert refused.exit_code == 2
+    assert "local" in refused.stderr
+
+
 def test_scan_with_a_broken_file_prints_its_reason_and_fails(clip: Path, tmp_path: Path):
     broken = tmp_path / "broken.wav"
     broken.write_bytes(clip.read_bytes()[:20])
