@@ -15,7 +15,7 @@ _TEXT = """\
 # Model card: {model_id}
 
 **What it does.** Scores windows of {window_s:.0f} seconds of 8 kHz telephone speech as synthetic or human. A window's
-{features} features are functionals of fine spectral dynamics (cepstra at three resolutions, band energies,
+{features} features are functionals of fine spectral dynamics (cepstra of linear bands, band energies,
 periodicity, all-pole fit); {members} small networks on them are averaged. The mean over a call's windows becomes a
 natural-log likelihood ratio that depends on the seconds of speech.
 
@@ -35,8 +35,8 @@ speakers or engine names; calibration and thresholds applied to a fold were fitt
 
 **Known limits.** Labels of the corpus come from file names and page headings, with some noise. Most speech is
 English. Wild pages show systems at their best, without the noise of a call; the channel is simulated. Voices of
-makers that appear after 2026 are not in it. Noisy or processed human speech, and acted speech, is where false
-alarms concentrate. The error of a single clip is high: decide on whole calls and campaigns, and listen.
+makers that appear after 2026 are not in it. The tables by human source and by kind of engine say where it errs most.
+The error of a single clip is high: decide on whole calls and campaigns, and listen.
 
 ## Evaluation
 
