@@ -26,9 +26,6 @@ class Rate:
         """The share itself, 0–1; NaN of nothing."""
         return self.count / self.total if self.total else float("nan")
 
-    def __str__(self) -> str:
-        return f"{100 * self.value:.2f} % ({self.count}/{self.total}; 95 %: {100 * self.low:.2f}–{100 * self.high:.2f})"
-
 
 def rate(hits: np.ndarray) -> Rate:
     """Count a boolean array, shape (n,)."""
