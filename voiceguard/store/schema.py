@@ -121,6 +121,7 @@ calls = sa.Table(
     sa.Column("recording_sha256", sa.ForeignKey("recordings.sha256"), nullable=False, index=True),
     sa.Column("campaign_id", sa.String(64), index=True),
     sa.Column("held", sa.Boolean, nullable=False, default=False),  # in an open case: never deleted
+    sa.Column("salt", sa.String(32)),  # of the call's hash in the audit log; NULL before version 0002
     sa.Index("ix_calls_carrier_seq", "carrier_id", "seq"),
     sa.Index("ix_calls_caller", "caller"),
     sa.Index("ix_calls_callee", "callee"),
@@ -241,3 +242,29 @@ delivery_attempts = sa.Table(
     sa.Column("status", sa.Integer),  # of the answer, if one came
     sa.Column("error", sa.String(200)),
 )
+
+audit_log = sa.Table(
+    "audit_log",
+    metadata,
+    sa.Column("seq", Seq, primary_key=True, autoincrement=False),  # 1, 2, 3, … without a gap
+    sa.Column("at", UTCDateTime, nullable=False),
+    sa.Column("actor", sa.String(200), nullable=False),
+    sa.Column("action", sa.String(64), nullable=False),
+    sa.Column("object", sa.String(64), nullable=False),
+    sa.Column("entry", sa.Text, nullable=False),  # RFC 8785: all of the row, and the hash of the row before
+    sa.Column("hash", sa.String(64), nullable=False),  # SHA-256 of entry
+    sa.Index("ix_audit_log_object_seq", "object", "seq"),
+)
+"""Append-only: triggers of the migration refuse an update, a deletion and a wrong number."""
+
+audit_checkpoints = sa.Table(
+    "audit_checkpoints",
+    metadata,
+    sa.Column("number", Seq, primary_key=True, autoincrement=False),  # 1, 2, 3, … without a gap
+    sa.Column("last_seq", sa.BigInteger, nullable=False),  # of audit_log, covered from the one before
+    sa.Column("statement", sa.Text, nullable=False),  # RFC 8785: what is signed
+    sa.Column("signature", sa.String(128), nullable=False),  # Ed25519, hexadecimal
+    sa.Column("public_key", sa.String(64), nullable=False),  # hexadecimal
+    sa.Column("timestamp_token", sa.Text),  # RFC 3161 response over the statement, base64
+)
+"""Append-only as the log is."""
