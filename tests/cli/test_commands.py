@@ -159,11 +159,12 @@ def test_scan_writes_where_it_is_told(clip: Path, tmp_path: Path, monkeypatch: p
     assert json.loads(Path("rows.jsonl").read_text())["path"] == str(clip)
 
 
-def test_scan_reads_paths_from_standard_input(clip: Path):
-    command = [sys.executable, "-m", "voiceguard", "scan", "-"]
-    found = subprocess.run(command, input=f"{clip.name}\n".encode(), capture_output=True, cwd=clip.parent)
+def test_scan_reads_paths_from_standard_input(clip: Path, tmp_path: Path):
+    output = tmp_path / "rows.jsonl"
+    command = [sys.executable, "-m", "voiceguard", "scan", "-", "-o", output]
+    found = subprocess.run(command, input=f"{clip}\n".encode(), capture_output=True)
     assert found.returncode == 0
-    assert clip.name in found.stdout.decode()
+    assert json.loads(output.read_text())["path"] == str(clip)
 
 
 def test_scan_gives_back_the_signal_handler(clip: Path):
