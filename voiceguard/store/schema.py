@@ -119,7 +119,8 @@ calls = sa.Table(
     sa.Column("recording_basis", sa.String(64)),
     sa.Column("remote_channel", sa.Integer),
     sa.Column("recording_sha256", sa.ForeignKey("recordings.sha256"), nullable=False, index=True),
-    sa.Column("campaign_id", sa.String(64), index=True),
+    sa.Column("campaign_id", sa.String(64)),
+    sa.Column("announcement", sa.String(200)),  # name of the known announcement that the recording is
     sa.Column("held", sa.Boolean, nullable=False, default=False),  # in an open case: never deleted
     sa.Column("salt", sa.String(32)),  # of the call's hash in the audit log; NULL before version 0002
     sa.Index("ix_calls_carrier_seq", "carrier_id", "seq"),
@@ -127,6 +128,7 @@ calls = sa.Table(
     sa.Index("ix_calls_callee", "callee"),
     sa.Index("ix_calls_started_at", "started_at"),
     sa.Index("ix_calls_received_at", "received_at"),
+    sa.Index("ix_calls_campaign_id_started_at", "campaign_id", "started_at"),
     sqlite_autoincrement=True,  # a number is never given twice, so a cursor stays true after a deletion
 )
 
@@ -268,3 +270,93 @@ audit_checkpoints = sa.Table(
     sa.Column("timestamp_token", sa.Text),  # RFC 3161 response over the statement, base64
 )
 """Append-only as the log is."""
+
+announcements = sa.Table(
+    "announcements",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.String(200), nullable=False, unique=True),
+    sa.Column("taught_at", UTCDateTime, nullable=False, default=_now),
+    sa.Column("actor", sa.String(200), nullable=False),
+)
+
+campaigns = sa.Table(
+    "campaigns",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(64), nullable=False, unique=True, default=lambda: new_id("campaign")),
+    sa.Column("created_at", UTCDateTime, nullable=False, default=_now),
+    sa.Column("merged_into", sa.ForeignKey("campaigns.seq"), index=True),  # never one that is merged itself
+    sa.Column("calls", sa.Integer, nullable=False, default=0),
+    sa.Column("first_seen_at", UTCDateTime),  # when its calls began; NULL without calls
+    sa.Column("last_seen_at", UTCDateTime),
+    sa.Column("told_size", sa.Integer, nullable=False, default=0),  # the last set size that carriers heard of
+    sa.Column("indexed", sa.Integer, nullable=False, default=0),  # copies that the look-up index holds
+    # Of the copy with the best quality, which decides; no foreign key, for that would be a circle.
+    sa.Column("best_print", sa.Integer),
+    sa.Column("best_quality", sa.Double),
+    sa.Column("verdict", sa.String(16)),
+    sa.Column("reason", sa.String(32)),
+    sa.Column("score", sa.Double),
+    sa.Index("ix_campaigns_last_seen_at", "last_seen_at"),
+    sqlite_autoincrement=True,
+)
+
+fingerprints = sa.Table(
+    "fingerprints",
+    metadata,
+    # Integers, not big ones: the index holds this number many times over.
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("recording_sha256", sa.ForeignKey("recordings.sha256")),  # NULL: of an announcement
+    sa.Column("channel", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("campaign_seq", sa.ForeignKey("campaigns.seq")),
+    sa.Column("announcement_seq", sa.ForeignKey("announcements.seq"), index=True),
+    sa.Column("indexed", sa.Boolean, nullable=False),  # its keys are in fingerprint_keys
+    sa.Column("speech_s", sa.Double, nullable=False),
+    sa.Column("quality", sa.Double, nullable=False),
+    sa.Column("verdict", sa.String(16)),
+    sa.Column("reason", sa.String(32)),
+    sa.Column("score", sa.Double),
+    sa.Column("model", sa.String(128)),
+    sa.Column("data", sa.LargeBinary, nullable=False),  # last: SQLite reads past it only when asked
+    sa.UniqueConstraint("recording_sha256", "channel"),
+    sa.Index("ix_fingerprints_campaign_seq_quality", "campaign_seq", "quality"),
+    sqlite_autoincrement=True,  # the order of numbers is the order of commits, see store/similar.py
+)
+
+fingerprint_keys = sa.Table(
+    "fingerprint_keys",
+    metadata,
+    sa.Column("key", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("print_seq", sa.Integer, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+campaign_carriers = sa.Table(
+    "campaign_carriers",
+    metadata,
+    sa.Column("carrier_id", sa.ForeignKey("carriers.id"), primary_key=True),
+    sa.Column("campaign_seq", sa.ForeignKey("campaigns.seq"), primary_key=True, index=True),
+    sa.Column("calls", sa.Integer, nullable=False),
+)
+
+campaigns_apart = sa.Table(  # a reviewer split them: no call joins them again
+    "campaigns_apart",
+    metadata,
+    sa.Column("low_seq", sa.ForeignKey("campaigns.seq"), primary_key=True, autoincrement=False),
+    sa.Column("high_seq", sa.ForeignKey("campaigns.seq"), primary_key=True, index=True, autoincrement=False),
+)
+
+campaign_history = sa.Table(
+    "campaign_history",
+    metadata,
+    sa.Column("seq", Seq, primary_key=True, autoincrement=True),
+    sa.Column("campaign_seq", sa.ForeignKey("campaigns.seq"), nullable=False, index=True),
+    sa.Column("other_seq", sa.ForeignKey("campaigns.seq"), index=True),
+    sa.Column("at", UTCDateTime, nullable=False, default=_now),
+    sa.Column("actor", sa.String(200), nullable=False),
+    sa.Column("action", sa.String(32), nullable=False),
+    sa.Column("reason", sa.String(500), nullable=False),
+    sa.Column("detail", Json),
+)
