@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import limits
 import pytest
 import sqlalchemy as sa
-from limits.strategies import FixedWindowRateLimiter
 
 from voiceguard.store import limits as table
-from voiceguard.store.limits import TableStorage
+from voiceguard.store.limits import Counters
 
 RATE = limits.parse("3/minute")
 
@@ -29,50 +28,41 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def storages(engine: sa.Engine) -> Iterator[tuple[TableStorage, TableStorage]]:
-    """Two storages on one database, as two processes have them."""
-    both = TableStorage(engine), TableStorage(engine)
+def counters(engine: sa.Engine) -> Iterator[tuple[Counters, Counters]]:
+    """Two processes' counters on one database."""
+    both = Counters(engine), Counters(engine)
     yield both
     for one in both:
         one.close()
 
 
-def test_two_processes_count_as_one(storages: tuple[TableStorage, TableStorage], clock: Clock) -> None:
-    first, second = (FixedWindowRateLimiter(storage) for storage in storages)
-    assert [limiter.hit(RATE, "key") for limiter in (first, second, first, second)] == [
-        True,
-        True,
-        True,
-        False,
-    ]
-    assert first.get_window_stats(RATE, "key").remaining == 0
-    assert second.get_window_stats(RATE, "key").reset_time == clock.now + 60
-    assert first.hit(RATE, "other key")
+def test_two_processes_count_as_one(counters: tuple[Counters, Counters], clock: Clock) -> None:
+    first, second = counters
+    used = [one.hit(RATE, "key") for one in (first, second, first, second)]
+    assert [one.allowed for one in used] == [True, True, True, False]
+    assert [one.remaining for one in used] == [2, 1, 0, 0]
+    assert {one.resets_in_s for one in used} == {60}
+    assert first.hit(RATE, "other key").allowed
+
+
+def test_each_rate_has_its_own_counter(counters: tuple[Counters, Counters], clock: Clock) -> None:
+    assert counters[0].hit(RATE, "key").hits == 1
+    assert counters[0].hit(limits.parse("3/hour"), "key").hits == 1
 
 
 def test_a_new_window_begins_when_the_old_one_is_over(
-    storages: tuple[TableStorage, TableStorage], clock: Clock
+    counters: tuple[Counters, Counters], clock: Clock
 ) -> None:
-    limiter = FixedWindowRateLimiter(storages[0])
-    assert [limiter.hit(RATE, "key") for _ in range(4)] == [True, True, True, False]
-    clock.now += 60
-    assert limiter.hit(RATE, "key")
+    assert [counters[0].hit(RATE, "key").allowed for _ in range(4)] == [True, True, True, False]
+    clock.now += 59
+    assert counters[0].hit(RATE, "key").resets_in_s == 1
+    clock.now += 1
+    assert counters[0].hit(RATE, "key") == table.Usage(hits=1, limit=3, resets_in_s=60)
 
 
 def test_a_clock_set_back_by_an_hour_locks_nobody_out(
-    storages: tuple[TableStorage, TableStorage], clock: Clock
+    counters: tuple[Counters, Counters], clock: Clock
 ) -> None:
-    limiter = FixedWindowRateLimiter(storages[0])
-    assert [limiter.hit(RATE, "key") for _ in range(4)] == [True, True, True, False]
+    assert [counters[0].hit(RATE, "key").allowed for _ in range(4)] == [True, True, True, False]
     clock.now -= 3600
-    assert limiter.hit(RATE, "key")
-
-
-def test_reset_clear_and_check(storages: tuple[TableStorage, TableStorage]) -> None:
-    storage, _ = storages
-    assert storage.check()
-    storage.incr("a", 60)
-    storage.incr("b", 60, amount=2)
-    storage.clear("a")
-    assert (storage.get("a"), storage.get("b")) == (0, 2)
-    assert storage.reset() == 1
+    assert counters[0].hit(RATE, "key").allowed

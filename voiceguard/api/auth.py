@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -11,7 +10,6 @@ import limits
 import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from limits.strategies import FixedWindowRateLimiter
 
 from voiceguard.api.problems import Problem, retry_after
 from voiceguard.api.service import Service, ServiceDep
@@ -36,15 +34,7 @@ def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, ApiKey]]:
         secret, now = credentials.credentials, dt.datetime.now(dt.UTC)
         if not keys.well_formed(secret):
             raise Problem("invalid_key", "The key's form or checksum is wrong; it was not copied whole.")
-        key = await service.in_thread(lambda: keys.find(service.engine, secret, now))
-        if key is None:
-            raise Problem("invalid_key")
-        request.state.who.update(key=key.prefix, carrier=key.carrier_id)
-        if key.revoked_at is not None:
-            raise Problem("revoked_key")
-        if not key.usable(now):
-            raise Problem("expired_key")
-        await service.in_thread(lambda: _count(request, service, key))
+        key = await service.in_thread(lambda: _find(request, service, secret, now))
         if scope not in key.scopes:
             raise Problem("insufficient_scope", f"Expected a key with the scope {scope}.")
         return key
@@ -52,25 +42,37 @@ def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, ApiKey]]:
     return _authorised
 
 
+def _find(request: Request, service: Service, secret: str, now: dt.datetime) -> ApiKey:
+    """Return the usable key that ``secret`` opens, and count the request against its limit."""
+    key = keys.find(service.engine, secret, now)
+    if key is None:
+        raise Problem("invalid_key")
+    request.state.who.update(key=key.prefix, carrier=key.carrier_id)
+    if key.revoked_at is not None:
+        raise Problem("revoked_key")
+    if not key.usable(now):
+        raise Problem("expired_key")
+    _count(request, service, key)
+    return key
+
+
 def _count(request: Request, service: Service, key: ApiKey) -> None:
-    """Count the request against the key's limit and note the headers that say what is left."""
+    """Count the request and note the headers that say what is left."""
     rate = limits.parse(service.settings.rate_limit)
-    limiter = FixedWindowRateLimiter(service.counters)
     try:
-        allowed = limiter.hit(rate, key.id)
-        stats = limiter.get_window_stats(rate, key.id)
+        usage = service.counters.hit(rate, key.id)
     except StoreError as error:
         # The counters may be on a full disk of their own; the request itself will find out what is wrong.
         _log.warning("requests not counted", error=str(error))
         return
-    reset_s = max(0, round(stats.reset_time - time.time()))
+    reset_s = round(usage.resets_in_s)
     request.state.extra_headers.update(
         {
             "ratelimit-policy": f'"key";q={rate.amount};w={rate.get_expiry()}',
-            "ratelimit": f'"key";r={stats.remaining};t={reset_s}',
+            "ratelimit": f'"key";r={usage.remaining};t={reset_s}',
         }
     )
-    if not allowed:
+    if not usage.allowed:
         raise Problem("rate_limited", f"Expected at most {rate}, got more.", headers=retry_after(reset_s))
 
 

@@ -23,7 +23,7 @@ from voiceguard.errors import StoreError
 from voiceguard.settings import Settings
 from voiceguard.store import deliveries, idempotency, migrate, retention
 from voiceguard.store.engine import connect
-from voiceguard.store.limits import TableStorage
+from voiceguard.store.limits import Counters
 from voiceguard.store.recordings import Recordings
 
 DATABASE_THREADS = 20
@@ -44,7 +44,7 @@ class Service:
     pool: ScreeningPool
     admission: Admission
     in_flight: idempotency.InFlight
-    counters: TableStorage
+    counters: Counters
     metrics: Metrics
     threads: anyio.CapacityLimiter
 
@@ -87,7 +87,7 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
             settings.max_in_flight, settings.max_in_flight_per_carrier, settings.screening_workers
         ),
         in_flight=idempotency.InFlight(engine),
-        counters=TableStorage(engine),
+        counters=Counters(engine),
         metrics=metrics,
         threads=anyio.CapacityLimiter(DATABASE_THREADS),
     )
