@@ -2,9 +2,10 @@
 
     python scripts/load_api.py --rate 25 --seconds 60
 
-It starts ``voiceguard serve`` on SQLite and files in a temporary folder, or uses ``--url`` and ``--key``. The
-load is open: posts leave on schedule however slow the answers are, and a latency counts from the scheduled
-moment. Exit code 1 if a post failed, or p99 or the rate missed the mark.
+It needs aiohttp, which the ``s3`` extra brings, and starts ``voiceguard serve`` on SQLite and files in a
+temporary folder, or uses ``--url`` and ``--key``. The load is open: posts leave on schedule however slow the
+answers are, and a latency counts from the scheduled moment. Exit code 1 if a post failed, or p99 or the rate
+missed the mark.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import aiohttp
 import httpx2
 import numpy as np
 import soundfile
@@ -48,40 +50,48 @@ def rss_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6 + sum(rss_mb(int(child)) for child in children)
 
 
-def cpu_s(pid: int) -> float:
-    """Return the processor seconds that a process and its children have used."""
+def cpu_s(pid: int) -> np.ndarray:
+    """Return the processor seconds that a process has used, and those of its children; shape (2,)."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(
-        cpu_s(int(one)) for one in children
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return np.array([own, sum(cpu_s(int(one)).sum() for one in children)])
+
+
+def body(audio: bytes, boundary: str) -> bytes:
+    """Return a post's body as multipart/form-data."""
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="call"\r\n'
+        f"Content-Type: application/json\r\n\r\n{CALL}\r\n"
+        f'--{boundary}\r\nContent-Disposition: form-data; name="audio"; filename="call.wav"\r\n'
+        "Content-Type: audio/wav\r\n\r\n"
     )
+    return head.encode() + audio + f"\r\n--{boundary}--\r\n".encode()
 
 
 async def load(url: str, key: str, rate: float, seconds: float) -> tuple[list[float], Counter[int], float]:
     """Post on schedule; return latencies in seconds, answers by status, and the seconds until the last one."""
     audio, latencies, statuses = clip(), [], Counter()
-    seed = os.urandom(4)
-    async with httpx2.AsyncClient(
-        base_url=url,
-        headers={"Authorization": f"Bearer {key}"},
-        timeout=60,
-        limits=httpx2.Limits(max_connections=64),
-        trust_env=False,
+    seed, boundary = os.urandom(4), "-" * 8 + os.urandom(8).hex()
+    headers = {
+        "Authorization": f"Bearer {key}",
+        "Content-Type": f"multipart/form-data; boundary={boundary}",
+    }
+    # The client shares the server's cores: aiohttp and a ready body cost it a tenth of what httpx2 does.
+    async with aiohttp.ClientSession(
+        url, headers=headers, connector=aiohttp.TCPConnector(limit=64)
     ) as client:
         began = time.perf_counter()
 
         async def _post(number: int) -> None:
             due = began + number / rate
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            files = {
-                "audio": ("call.wav", audio[:-8] + seed + number.to_bytes(4, "big")),
-                "call": (None, CALL, "application/json"),
-            }
-            response = await client.post(
-                "/v1/calls", files=files, headers={"Idempotency-Key": f'"{seed.hex()}-{number}"'}
-            )
+            data = body(audio[:-8] + seed + number.to_bytes(4, "big"), boundary)
+            idempotent = {"Idempotency-Key": f'"{seed.hex()}-{number}"'}
+            async with client.post("/v1/calls", data=data, headers=idempotent) as response:
+                await response.read()
             latencies.append(time.perf_counter() - due)
-            statuses[response.status_code] += 1
+            statuses[response.status] += 1
 
         await asyncio.gather(*(_post(number) for number in range(int(rate * seconds))))
         return latencies, statuses, time.perf_counter() - began
@@ -126,9 +136,9 @@ def main() -> int:
             url, key = options.url, options.key
         try:
             asyncio.run(load(url, key, min(options.rate, 5), 3))  # warm
-            before = (rss_mb(server.pid), cpu_s(server.pid)) if server else (0.0, 0.0)
+            before = (rss_mb(server.pid), cpu_s(server.pid)) if server else (0.0, np.zeros(2))
             latencies, statuses, took_s = asyncio.run(load(url, key, options.rate, options.seconds))
-            after = (rss_mb(server.pid), cpu_s(server.pid)) if server else (0.0, 0.0)
+            after = (rss_mb(server.pid), cpu_s(server.pid)) if server else (0.0, np.zeros(2))
         finally:
             if server is not None:
                 server.send_signal(signal.SIGTERM)
@@ -137,8 +147,11 @@ def main() -> int:
     reached = statuses[201] / took_s
     print(f"posts/s {reached:.1f}  answers {dict(statuses)}  p50 {p50 * 1e3:.0f} ms  p99 {p99 * 1e3:.0f} ms")
     if server is not None:
-        each_ms = (after[1] - before[1]) / max(1, sum(statuses.values())) * 1e3
-        print(f"RSS {before[0]:.0f} -> {after[0]:.0f} MB  server CPU {each_ms:.0f} ms a post")
+        own_ms, screening_ms = (after[1] - before[1]) / max(1, sum(statuses.values())) * 1e3
+        print(
+            f"RSS {before[0]:.0f} -> {after[0]:.0f} MB  CPU a post: screening processes {screening_ms:.0f} ms, "
+            f"server {own_ms:.0f} ms"
+        )
     good = set(statuses) == {201} and p99 <= options.max_p99 and reached >= 0.98 * options.rate
     return 0 if good else 1
 
