@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,8 @@ class NewCall:
     upstream_provider: str | None = None
     recording_basis: str | None = None
     remote_channel: int | None = None
+    salt: str | None = None
+    """Random, for the call's hash in the audit log; None for a call from before there was a log."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,15 @@ class Call(NewCall):
     """Place in the order of arrival."""
     recording_sha256: str = ""
     campaign_id: str | None = None
+    announcement: str | None = None
+    """Name of the known announcement that the recording is; such a call is in no campaign."""
+    campaign_calls: int = 0
+    """How many calls the campaign has by now."""
+
+    @property
+    def prerecorded(self) -> bool:
+        """Whether the same recording was heard in another call too."""
+        return self.campaign_calls > 1
 
 
 @dataclass(frozen=True)
@@ -62,8 +74,19 @@ class Filter:
     score_to: float | None = None
 
 
-def insert(connection: sa.Connection, recordings: Recordings, call: NewCall, screening: Screening) -> None:
-    """Write the call, its recording's row and its screening in the caller's transaction.
+def insert(
+    connection: sa.Connection,
+    recordings: Recordings,
+    call: NewCall,
+    screening: Screening,
+) -> None:
+    """Write a call that belongs to no campaign in the caller's transaction: `claim`, then `insert_claimed`."""
+    claim(connection, recordings, screening)
+    insert_claimed(connection, call, screening)
+
+
+def claim(connection: sa.Connection, recordings: Recordings, screening: Screening) -> None:
+    """Write the recording's row, so that it stays until the caller's transaction ends.
 
     Raises
     ------
@@ -74,9 +97,25 @@ def insert(connection: sa.Connection, recordings: Recordings, call: NewCall, scr
     # The row is locked now, so retention waits; what it deleted before is seen here.
     if not recordings.exists(screening.sha256):
         raise RecordingsUnavailable("The same recording was deleted with another call just now; post again.")
+
+
+def insert_claimed(
+    connection: sa.Connection,
+    call: NewCall,
+    screening: Screening,
+    *,
+    campaign_id: str | None = None,
+    announcement: str | None = None,
+) -> None:
+    """Write the call and its screening after `claim`, in the same transaction."""
     seq = connection.execute(
         sa.insert(schema.calls)
-        .values(**dataclasses.asdict(call), recording_sha256=screening.sha256)
+        .values(
+            **dataclasses.asdict(call),
+            recording_sha256=screening.sha256,
+            campaign_id=campaign_id,
+            announcement=announcement,
+        )
         .returning(schema.calls.c.seq)
     ).scalar_one()
     decision = screening.decision
@@ -155,12 +194,29 @@ def page(
     return [_from_row(row) for row in connection.execute(query)]
 
 
+def every(connection: sa.Connection) -> Iterator[tuple[Call, Screening]]:
+    """Yield all calls with their screenings, first arrival first."""
+    query = _query().order_by(schema.calls.c.seq)
+    for row in connection.execute(query, execution_options={"yield_per": 500}):
+        yield _from_row(row)
+
+
 def _query() -> sa.Select[tuple[Any, ...]]:
     screenings = [
         column.label(f"s_{column.name}") for column in schema.screenings.c if column.name != "call_seq"
     ]
     recordings = [column.label(f"r_{column.name}") for column in schema.recordings.c]
-    return sa.select(schema.calls, *screenings, *recordings).join(schema.screenings).join(schema.recordings)
+    return (
+        sa.select(
+            schema.calls,
+            sa.func.coalesce(schema.campaigns.c.calls, 0).label("campaign_calls"),
+            *screenings,
+            *recordings,
+        )
+        .join(schema.screenings)
+        .join(schema.recordings)
+        .outerjoin(schema.campaigns, schema.campaigns.c.id == schema.calls.c.campaign_id)
+    )
 
 
 def _from_row(row: sa.Row[tuple[Any, ...]]) -> tuple[Call, Screening]:
