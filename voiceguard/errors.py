@@ -13,7 +13,9 @@
     │   └── NoSuchChannel
     ├── SignallingError            what the network said about the call can't be read
     │   ├── InvalidPassport
-    │   └── InvalidAttestation
+    │   ├── InvalidAttestation
+    │   ├── MalformedStream
+    │   └── UnsupportedStream
     ├── StoreError                 what VoiceGuard keeps can't be read or written
     │   ├── DatabaseUnavailable
     │   ├── RecordingsUnavailable
@@ -122,6 +124,20 @@ class InvalidAttestation(SignallingError):
     remedy = (
         "Send A, B or C, a verstat value, or the switch's own fields, as docs/api/attestation.md lists them."
     )
+
+
+class MalformedStream(SignallingError):
+    """Expected a stream in its protocol, but a message is none of it."""
+
+    code = "malformed_stream"
+    remedy = "Connect to the address of the protocol that you speak; docs/live/ has one page for each."
+
+
+class UnsupportedStream(SignallingError):
+    """Expected audio in a coding that can be screened live."""
+
+    code = "unsupported_stream"
+    remedy = "Set the sender to PCMU, PCMA, G.722 or 16-bit linear audio."
 
 
 class NoSuchChannel(AudioError):
