@@ -46,6 +46,8 @@ class EventType(enum.StrEnum):
     """A call's verdict is ``synthetic``."""
     CAMPAIGN_GROWN = "campaign.grown"
     """A campaign with calls of the carrier has reached a set size."""
+    CAMPAIGN_GROWN = "campaign.grown"
+    """A campaign with calls of the carrier has reached a set size."""
     TEST = "webhook.test"
     """The carrier asked for a trial of one endpoint."""
 
