@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import limits
+from cryptography import x509
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -31,6 +32,24 @@ def _store_url(value: str) -> str:
     if re.match(r"(?!file:|s3:)[a-z0-9+]+://", value):
         raise ValueError(f"expected a folder, file://… or s3://bucket/prefix, got {value!r}")
     return value
+
+
+def _certificates(value: Path | None) -> Path | None:
+    if value is not None:
+        read_certificates(value)
+    return value
+
+
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """Read a PEM file of certificates; ValueError if it can't be read or holds none."""
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise ValueError(
+            f"expected PEM certificates in {path}, which can't be read: {error.strerror}"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"expected PEM certificates in {path}: {error}") from None
 
 
 class Settings(BaseSettings):
@@ -93,9 +112,28 @@ class Settings(BaseSettings):
         default={},
         description="JSON: days for which a call is kept, by verdict; a verdict that is not named is kept.",
     )
+    stir_trust_anchors: Annotated[Path | None, AfterValidator(_certificates)] = Field(
+        default=None,
+        description="PEM file of the STI roots that signers of Identity headers must chain to; without it no "
+        "signature is checked.",
+    )
     webhook_allow_private: bool = Field(
         default=False,
         description="Whether webhooks may go to addresses that are not public, and over plain http.",
+    )
+    signing_key: Path | None = Field(
+        default=None,
+        description="PEM file of the Ed25519 key that signs checkpoints and evidence; by default "
+        "signing-key.pem in the data folder, made on first use.",
+    )
+    timestamp_url: str | None = Field(
+        default=None, description="RFC 3161 authority that stamps checkpoints; by default none does."
+    )
+    timestamp_roots: Path | None = Field(
+        default=None, description="PEM file of the authority's root certificates; needed with its address."
+    )
+    checkpoint_interval_s: PositiveFloat = Field(
+        default=60.0, description="Seconds between two signed checkpoints of the audit log."
     )
     maintenance_interval_s: PositiveFloat = Field(
         default=600.0, description="Seconds between two rounds of retention and tidying."
@@ -116,3 +154,9 @@ class Settings(BaseSettings):
         filled["database_url"] = values.get("database_url") or f"sqlite:///{data_dir / 'voiceguard.db'}"
         filled["recordings_url"] = values.get("recordings_url") or str(data_dir / "recordings")
         return filled
+
+    @model_validator(mode="after")
+    def _roots_with_authority(self) -> Settings:
+        if (self.timestamp_url is None) != (self.timestamp_roots is None):
+            raise ValueError("expected timestamp_url and timestamp_roots together: a stamp must be checked")
+        return self

@@ -6,7 +6,7 @@ Steps, in this order; the numbers stand in the code:
 2. Its idempotency key may have an answer already.
 3. It is screened while the disk takes the bytes.
 4. The recording moves to its place.
-5. Call, screening, idempotent answer and events are committed in one transaction.
+5. Call, screening, idempotent answer, events and audit rows are committed in one transaction.
 
 A crash before 5 leaves a temporary file, which the next start removes, or a recording without a call, which
 the retry adopts or the upkeep removes. After 5 everything is there.
@@ -20,20 +20,23 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from cryptography import x509
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from voiceguard.api import problems, upload
+from voiceguard.api.identity import read_identity
 from voiceguard.api.models import CallIn, CallOut
 from voiceguard.api.problems import Problem
 from voiceguard.api.service import Service
-from voiceguard.errors import InvalidPassport, StorageFull
+from voiceguard.errors import StorageFull
 from voiceguard.screening import Screening
-from voiceguard.store import calls, idempotency, outbox
+from voiceguard.store import audit, calls, commitments, idempotency, outbox
 from voiceguard.store.calls import NewCall
 from voiceguard.store.engine import reading, writing
 from voiceguard.store.idempotency import StoredAnswer
@@ -41,8 +44,6 @@ from voiceguard.store.keys import ApiKey
 from voiceguard.store.outbox import EventType
 from voiceguard.store.recordings import Upload
 from voiceguard.store.schema import new_id
-from voiceguard.telephony.attestation import Attestation, attestation_of, parse_attestation
-from voiceguard.telephony.passport import parse_identity
 from voiceguard.verdict import Verdict
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -90,7 +91,7 @@ async def take(
     if form.call is None:
         raise upload.missing("call", "Expected a part named call that holds JSON.")
     posted = parse(CallIn, form.call)
-    call = _new_call(posted, key)
+    call = _new_call(posted, key, service.trust_anchors)
     print_ = _fingerprint(incoming.sha256, posted)
     if idempotency_key is not None:  # step 2
         known = await service.in_thread(lambda: _answered(service, key, idempotency_key, print_))
@@ -103,7 +104,9 @@ async def take(
         await syncing
     answer = StoredAnswer(print_, call.id, 201, CallOut.of(call, screening).model_dump_json())
     try:
-        await service.in_thread(lambda: _store(service, incoming, call, screening, idempotency_key, answer))
+        await service.in_thread(
+            lambda: _store(service, key, incoming, call, screening, idempotency_key, answer)
+        )
     except sa.exc.IntegrityError:
         # Two requests with one key in two processes that could not see each other: the first one counts.
         if idempotency_key is None:
@@ -117,6 +120,7 @@ async def take(
 
 def _store(
     service: Service,
+    key: ApiKey,
     incoming: Upload,
     call: NewCall,
     screening: Screening,
@@ -124,11 +128,13 @@ def _store(
     answer: StoredAnswer,
 ) -> None:
     service.recordings.put(incoming)  # step 4
+    acts = commitments.received(call, screening, actor=key.id, carrier=key.carrier_name)
     with writing(service.engine) as connection:  # step 5
         calls.insert(connection, service.recordings, call, screening)
         if idempotency_key is not None:
             idempotency.remember(connection, call.carrier_id, idempotency_key, answer)
         _announce(connection, call, screening)
+        audit.append(connection, *acts)
 
 
 def _announce(connection: sa.Connection, call: NewCall, screening: Screening) -> None:
@@ -155,10 +161,8 @@ def parse(model: type[_Model], text: bytes) -> _Model:
         raise problems.invalid([{**one, "loc": ("call", *one["loc"])} for one in found]) from None
 
 
-def _new_call(posted: CallIn, key: ApiKey) -> NewCall:
-    passports, attestation = _read_identity(posted.identity)
-    if posted.attestation is not None:
-        attestation = parse_attestation(posted.attestation)
+def _new_call(posted: CallIn, key: ApiKey, anchors: Sequence[x509.Certificate]) -> NewCall:
+    passports, attestation = read_identity(posted, anchors)
     identity = "\n".join(posted.identity) if isinstance(posted.identity, list) else posted.identity
     return NewCall(
         id=new_id("call"),
@@ -174,21 +178,8 @@ def _new_call(posted: CallIn, key: ApiKey) -> NewCall:
         upstream_provider=posted.upstream_provider,
         recording_basis=posted.recording_basis,
         remote_channel=posted.remote_channel,
+        salt=secrets.token_hex(16),
     )
-
-
-def _read_identity(identity: str | list[str] | None) -> tuple[list[dict[str, Any]], Attestation | None]:
-    """Read the header that the caller's side wrote; what can't be read is kept with the reason, never refused.
-
-    Whoever placed the call chose these bytes: they must not be able to keep the call out of the store.
-    """
-    if not identity:
-        return [], None
-    try:
-        passports = parse_identity(identity)
-    except InvalidPassport as error:
-        return [{"error": str(error)}], None
-    return [dataclasses.asdict(one) for one in passports], attestation_of(passports)
 
 
 def _storable(value: Any) -> Any:

@@ -7,6 +7,7 @@ import datetime as dt
 from typing import Annotated, Any, Self
 
 import phonenumbers
+from cryptography import x509
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -22,6 +23,8 @@ from voiceguard.screening import ChannelScreening, Screening
 from voiceguard.store.calls import Call, NewCall
 from voiceguard.verdict import Reason, Verdict
 
+MAX_CERTIFICATES = 16
+"""Most certificates beside a call's Identity headers: each may be tried as a signer's."""
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"  # no control characters: these fields stand in logs, tables and reports
 
 
@@ -64,6 +67,16 @@ Moment = Annotated[
 ]
 
 
+def _pem(value: str) -> str:
+    try:
+        found = x509.load_pem_x509_certificates(value.encode("utf-8", "replace"))
+    except ValueError:
+        raise ValueError("expected certificates in PEM, got something else") from None
+    if len(found) > MAX_CERTIFICATES:
+        raise ValueError(f"expected at most {MAX_CERTIFICATES} certificates, got {len(found)}")
+    return value
+
+
 def _text(most: int, *examples: str) -> Any:
     return Annotated[
         str, StringConstraints(min_length=1, max_length=most, pattern=_PLAIN), Field(examples=list(examples))
@@ -83,6 +96,11 @@ class CallIn(BaseModel):
     )
     identity: str | list[str] | None = Field(
         None, description="The SIP Identity header or headers as received."
+    )
+    identity_certificates: Annotated[str, AfterValidator(_pem)] | None = Field(
+        None,
+        description="PEM: the signers' certificates and their intermediates, as your verification service "
+        "fetched them.",
     )
     attestation: str | dict[str, Any] | None = Field(
         None,

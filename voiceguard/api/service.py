@@ -12,15 +12,17 @@ from typing import Annotated, TypeVar
 import anyio
 import sqlalchemy as sa
 import structlog
+from cryptography import x509
 from fastapi import Depends, Request
 
+from voiceguard.api import custody
 from voiceguard.api.admission import Admission
 from voiceguard.api.delivery import Sender, sending
 from voiceguard.api.observe import Metrics
 from voiceguard.api.pool import ScreeningPool
 from voiceguard.audio import Limits
 from voiceguard.errors import StoreError
-from voiceguard.settings import Settings
+from voiceguard.settings import Settings, read_certificates
 from voiceguard.store import deliveries, idempotency, migrate, retention
 from voiceguard.store.engine import connect
 from voiceguard.store.limits import Counters
@@ -45,6 +47,7 @@ class Service:
     admission: Admission
     in_flight: idempotency.InFlight
     counters: Counters
+    trust_anchors: tuple[x509.Certificate, ...]
     metrics: Metrics
     threads: anyio.CapacityLimiter
 
@@ -88,14 +91,18 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
         ),
         in_flight=idempotency.InFlight(engine),
         counters=Counters(engine),
+        trust_anchors=tuple(read_certificates(settings.stir_trust_anchors))
+        if settings.stir_trust_anchors
+        else (),
         metrics=metrics,
         threads=anyio.CapacityLimiter(DATABASE_THREADS),
     )
     _log.info("started", model=pool.model, workers=settings.screening_workers, uploads_swept=swept)
     upkeep = asyncio.create_task(_maintain(service))
     try:
-        async with sending(
-            Sender(engine, allow_private=settings.webhook_allow_private), settings.drain_timeout_s
+        async with (
+            custody.sealing(settings, engine, recordings),
+            sending(Sender(engine, allow_private=settings.webhook_allow_private), settings.drain_timeout_s),
         ):
             yield service
     finally:
