@@ -21,6 +21,8 @@
     │   ├── RecordingsUnavailable
     │   ├── RecordingMissing
     │   └── StorageFull
+    ├── SigningKeyError            what signs checkpoints and evidence can't be read or made
+    ├── TimestampError             the time-stamping authority doesn't answer as it should
     └── ModelError                 the detector's files are missing, altered or of another version
 
 The first line of a type's docstring is its default message. ``code`` is stable: scan rows, HTTP problems
@@ -152,6 +154,20 @@ class ModelError(VoiceGuardError):
 
     code = "model_error"
     remedy = "Reinstall VoiceGuard, or point VOICEGUARD_MODEL at a folder that holds a complete model."
+
+
+class SigningKeyError(VoiceGuardError):
+    """The key that signs checkpoints and evidence can't be read or made."""
+
+    code = "signing_key_error"
+    remedy = "Check VOICEGUARD_SIGNING_KEY, or that the data folder can be written."
+
+
+class TimestampError(VoiceGuardError):
+    """The time-stamping authority doesn't answer as it should."""
+
+    code = "timestamp_error"
+    remedy = "Check VOICEGUARD_TIMESTAMP_URL, VOICEGUARD_TIMESTAMP_ROOTS and that the authority is reachable."
 
 
 class StoreError(VoiceGuardError):

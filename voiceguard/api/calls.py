@@ -25,9 +25,10 @@ from voiceguard.api.models import (
 from voiceguard.api.problems import Problem
 from voiceguard.api.service import Service, ServiceDep
 from voiceguard.screening import Screening
-from voiceguard.store import calls, cursors, retention
+from voiceguard.store import audit, calls, cursors, retention
+from voiceguard.store.audit import Act, Action
 from voiceguard.store.calls import Call, Filter
-from voiceguard.store.engine import reading
+from voiceguard.store.engine import reading, writing
 from voiceguard.store.keys import ApiKey
 from voiceguard.verdict import Verdict
 
@@ -203,6 +204,16 @@ async def get_audio(
     first = await service.in_thread(
         partial(service.recordings.read, sha256, start, min(stop, start + _READ_BYTES))
     )
+
+    fetched = Act(
+        key.id, Action.CALL_AUDIO_FETCHED, call_id, {"recording_sha256": sha256, "bytes": [start, stop]}
+    )
+
+    def _note() -> None:
+        with writing(service.engine) as connection:
+            audit.append(connection, fetched)
+
+    await service.in_thread(_note)
 
     async def _pieces() -> AsyncIterator[bytes]:
         yield first

@@ -97,6 +97,8 @@ _STATUS = {
     errors.StorageFull: 507,
     errors.RecordingMissing: 404,
     errors.ModelError: 503,
+    errors.SigningKeyError: 503,
+    errors.TimestampError: 503,
     NoWorker: 503,
     VoiceGuardError: 500,
 }

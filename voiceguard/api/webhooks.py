@@ -73,7 +73,9 @@ async def create_webhook(
         if endpoints.count(connection, key.carrier_id) >= MAX_WEBHOOKS:
             raise Problem("too_many_webhooks", f"Expected at most {MAX_WEBHOOKS} webhooks, got one more.")
         events = tuple(dict.fromkeys(posted.events))
-        return endpoints.add(connection, carrier_id=key.carrier_id, url=url, events=events, now=_now())
+        return endpoints.add(
+            connection, carrier_id=key.carrier_id, url=url, events=events, now=_now(), actor=key.id
+        )
 
     endpoint, secret = await _write(service, _add)
     response.headers["Location"] = f"/v1/webhooks/{endpoint.id}"
@@ -133,6 +135,7 @@ async def change_webhook(
             events=events,
             enabled=posted.enabled,
             now=_now(),
+            actor=key.id,
         ),
     )
     return WebhookOut.model_validate(_found(changed))
@@ -147,7 +150,8 @@ async def change_webhook(
 async def delete_webhook(service: ServiceDep, key: WebhooksWriter, webhook_id: WebhookId) -> None:
     """Delete a webhook; what waited for it is not sent."""
     if not await _write(
-        service, lambda connection: endpoints.remove(connection, webhook_id, carrier_id=key.carrier_id)
+        service,
+        lambda connection: endpoints.remove(connection, webhook_id, carrier_id=key.carrier_id, actor=key.id),
     ):
         raise _not_found()
 
@@ -163,7 +167,7 @@ async def rotate_secret(service: ServiceDep, key: WebhooksWriter, webhook_id: We
         await _write(
             service,
             lambda connection: endpoints.rotate_secret(
-                connection, webhook_id, carrier_id=key.carrier_id, now=_now()
+                connection, webhook_id, carrier_id=key.carrier_id, now=_now(), actor=key.id
             ),
         )
     )

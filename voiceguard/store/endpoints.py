@@ -7,10 +7,12 @@ import datetime as dt
 import secrets
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from voiceguard.store import schema
+from voiceguard.store import audit, schema
+from voiceguard.store.audit import Act, Action
 
 SECRET_OVERLAP = dt.timedelta(hours=24)
 """How long a replaced secret goes on signing beside the new one."""
@@ -38,16 +40,27 @@ def new_secret() -> str:
 
 
 def add(
-    connection: sa.Connection, *, carrier_id: str, url: str, events: tuple[str, ...], now: dt.datetime
+    connection: sa.Connection,
+    *,
+    carrier_id: str,
+    url: str,
+    events: tuple[str, ...],
+    now: dt.datetime,
+    actor: str | None = None,
 ) -> tuple[Endpoint, str]:
-    """Write a new endpoint; return it and its secret, which is shown this once."""
+    """Write a new endpoint; return it and its secret, which is shown this once.
+
+    The actor, here and below, is the id of the API key; by default the carrier.
+    """
     secret = new_secret()
     row = connection.execute(
         sa.insert(schema.webhook_endpoints)
         .values(carrier_id=carrier_id, url=url, events=list(events), secret=secret, created_at=now)
         .returning(schema.webhook_endpoints)
     ).one()
-    return _endpoint(row), secret
+    endpoint = _endpoint(row)
+    _note(connection, actor or carrier_id, Action.WEBHOOK_CREATED, endpoint)
+    return endpoint, secret
 
 
 def count(connection: sa.Connection, carrier_id: str) -> int:
@@ -83,6 +96,7 @@ def change(
     events: tuple[str, ...] | None = None,
     enabled: bool | None = None,
     now: dt.datetime,
+    actor: str | None = None,
 ) -> Endpoint | None:
     """Change what is not None; return the endpoint, None if the carrier has no such one.
 
@@ -104,11 +118,19 @@ def change(
         connection.execute(
             sa.update(schema.webhook_endpoints).where(_of(endpoint_id, carrier_id)).values(**values)
         )
-    return get(connection, endpoint_id, carrier_id=carrier_id)
+    endpoint = get(connection, endpoint_id, carrier_id=carrier_id)
+    if endpoint is not None and endpoint != found:
+        _note(connection, actor or carrier_id, Action.WEBHOOK_CHANGED, endpoint)
+    return endpoint
 
 
 def rotate_secret(
-    connection: sa.Connection, endpoint_id: str, *, carrier_id: str, now: dt.datetime
+    connection: sa.Connection,
+    endpoint_id: str,
+    *,
+    carrier_id: str,
+    now: dt.datetime,
+    actor: str | None = None,
 ) -> tuple[Endpoint, str] | None:
     """Give an endpoint a new secret; for `SECRET_OVERLAP` the one before it signs too."""
     table = schema.webhook_endpoints
@@ -119,13 +141,33 @@ def rotate_secret(
         .values(previous_secret=table.c.secret, previous_secret_until=now + SECRET_OVERLAP, secret=secret)
         .returning(table)
     ).one_or_none()
-    return (_endpoint(row), secret) if row else None
+    if row is None:
+        return None
+    endpoint = _endpoint(row)
+    _note(connection, actor or carrier_id, Action.WEBHOOK_SECRET_ROTATED, endpoint)
+    return endpoint, secret
 
 
-def remove(connection: sa.Connection, endpoint_id: str, *, carrier_id: str) -> bool:
+def remove(connection: sa.Connection, endpoint_id: str, *, carrier_id: str, actor: str | None = None) -> bool:
     """Delete an endpoint with its deliveries; False if the carrier has no such one."""
-    done = connection.execute(sa.delete(schema.webhook_endpoints).where(_of(endpoint_id, carrier_id)))
-    return done.rowcount > 0
+    table = schema.webhook_endpoints
+    row = connection.execute(
+        sa.delete(table).where(_of(endpoint_id, carrier_id)).returning(table)
+    ).one_or_none()
+    if row is not None:
+        _note(connection, actor or carrier_id, Action.WEBHOOK_DELETED, _endpoint(row))
+    return row is not None
+
+
+def _note(connection: sa.Connection, actor: str, action: Action, endpoint: Endpoint) -> None:
+    said = {
+        "carrier_id": endpoint.carrier_id,
+        "host": urlsplit(endpoint.url).hostname,
+        "url_sha256": audit.digest(endpoint.url),  # an address may hold a password
+        "events": list(endpoint.events),
+        "enabled": endpoint.disabled_at is None,
+    }
+    audit.append(connection, Act(actor, action, endpoint.id, said))
 
 
 def _of(endpoint_id: str, carrier_id: str) -> sa.ColumnElement[bool]:

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from voiceguard.errors import StoreError
-from voiceguard.store import schema
+from voiceguard.store import audit, schema
+from voiceguard.store.audit import Act, Action
 from voiceguard.store.engine import reading, writing
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -72,8 +73,12 @@ def create(
     carrier: str,
     scopes: frozenset[Scope],
     expires_at: dt.datetime | None = None,
+    actor: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """Create a key and, if new, its carrier; return the key and its secret, which is shown this once."""
+    """Create a key and, if new, its carrier; return the key and its secret, which is shown this once.
+
+    The actor, here and below, is by default the operating system's user.
+    """
     secret = "vg_" + _random(8) + "_" + _random(32)
     secret += _checksum(secret)
     with writing(engine) as connection:
@@ -95,8 +100,9 @@ def create(
                 expires_at=expires_at,
             )
         )
-        row = connection.execute(_query().where(schema.api_keys.c.id == key_id)).one()
-    return _key(row), secret
+        key = _key(connection.execute(_query().where(schema.api_keys.c.id == key_id)).one())
+        _note(connection, actor, Action.KEY_CREATED, key)
+    return key, secret
 
 
 def find(engine: sa.Engine, secret: str, now: dt.datetime) -> ApiKey | None:
@@ -123,7 +129,7 @@ def all_keys(engine: sa.Engine) -> list[ApiKey]:
         return [_key(row) for row in connection.execute(_query().order_by(schema.api_keys.c.created_at))]
 
 
-def revoke(engine: sa.Engine, which: str, now: dt.datetime) -> list[ApiKey]:
+def revoke(engine: sa.Engine, which: str, now: dt.datetime, *, actor: str | None = None) -> list[ApiKey]:
     """Revoke the key with this id or prefix; return what was revoked (empty: no such key, or done before)."""
     keys = schema.api_keys
     with writing(engine) as connection:
@@ -133,7 +139,29 @@ def revoke(engine: sa.Engine, which: str, now: dt.datetime) -> list[ApiKey]:
             .values(revoked_at=now)
             .returning(keys.c.id)
         ).all()
-        return [_key(row) for row in connection.execute(_query().where(keys.c.id.in_(ids)))]
+        revoked = [_key(row) for row in connection.execute(_query().where(keys.c.id.in_(ids)))]
+        _note(connection, actor, Action.KEY_REVOKED, *revoked)
+    return revoked
+
+
+def _note(connection: sa.Connection, actor: str | None, action: Action, *about: ApiKey) -> None:
+    acts = [
+        Act(
+            actor or audit.operator(),
+            action,
+            key.id,
+            {
+                "carrier_id": key.carrier_id,
+                "carrier": key.carrier_name,
+                "name": key.name,
+                "prefix": key.prefix,
+                "scopes": sorted(key.scopes),
+                "expires_at": audit.moment(key.expires_at) if key.expires_at else None,
+            },
+        )
+        for key in about
+    ]
+    audit.append(connection, *acts)
 
 
 def _query() -> sa.Select[tuple[object, ...]]:

@@ -19,7 +19,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from voiceguard.store import schema
+from voiceguard.store import audit, schema
+from voiceguard.store.audit import Act, Action
 from voiceguard.store.engine import reading, writing
 
 MAX_DATA_BYTES = 19_000
@@ -314,10 +315,13 @@ def record(engine: sa.Engine, claim: Claim, outcome: Outcome, rng: random.Random
                 leased_until=None,
             )
         )
-        if outcome.gone:
-            _disable(connection, claim.endpoint_id, finished_at)
+        disabled = outcome.gone and _disable(connection, claim.endpoint_id, finished_at)
         current = sa.select(_deliveries.state).where(_deliveries.id == claim.delivery_id)
-        return State(connection.execute(current).scalar_one())
+        left = State(connection.execute(current).scalar_one())
+        if disabled:
+            said = {"reason": "answered 410 Gone"}
+            audit.append(connection, Act("voiceguard", Action.WEBHOOK_DISABLED, claim.endpoint_id, said))
+        return left
 
 
 def next_delay_s(attempts: int, retry_after_s: float | None, rng: random.Random) -> float | None:
@@ -329,8 +333,8 @@ def next_delay_s(attempts: int, retry_after_s: float | None, rng: random.Random)
     return max(delay_s, asked_s)
 
 
-def _disable(connection: sa.Connection, endpoint_id: str, at: dt.datetime) -> None:
-    connection.execute(
+def _disable(connection: sa.Connection, endpoint_id: str, at: dt.datetime) -> bool:
+    done = connection.execute(
         sa.update(schema.webhook_endpoints)
         .where(_endpoints.id == endpoint_id, _endpoints.disabled_at.is_(None))
         .values(disabled_at=at, disabled_reason="answered 410 Gone")
@@ -340,3 +344,4 @@ def _disable(connection: sa.Connection, endpoint_id: str, at: dt.datetime) -> No
         .where(_deliveries.endpoint_id == endpoint_id, _deliveries.state == State.PENDING)
         .values(state=State.FAILED, next_attempt_at=None, lease=None, leased_until=None)
     )
+    return done.rowcount > 0

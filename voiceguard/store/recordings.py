@@ -146,6 +146,30 @@ class Recordings:
         with _translated("The recordings store does not answer."), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self._place(sha256))
 
+    def keep(self, name: str, data: bytes) -> None:
+        """Put a file that is no recording beside them, whole or not at all."""
+        place = f"{self._root}/{name}"
+        with _translated("The recordings store does not answer."):
+            if not self.is_local:
+                self._fs.pipe_file(place, data)
+                return
+            target = Path(place)
+            _make_durable_folders(target.parent, Path(self._root))
+            part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+            part.write_bytes(data)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(target)
+            _sync_folder(target.parent)
+
+    def kept(self, name: str) -> bytes | None:
+        """Return a file that `keep` put there, None if there is none."""
+        with _translated("The recordings store does not answer."):
+            try:
+                return bytes(self._fs.cat_file(f"{self._root}/{name}"))
+            except FileNotFoundError:
+                return None
+
     def walk(self) -> Iterator[tuple[str, dt.datetime]]:
         """Yield each recording's SHA-256 and the time it was stored."""
         with _translated("The recordings store does not answer."):

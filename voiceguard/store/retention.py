@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 
 import sqlalchemy as sa
 
-from voiceguard.store import schema
+from voiceguard.store import audit, schema
+from voiceguard.store.audit import Act, Action
 from voiceguard.store.engine import reading, writing
 from voiceguard.store.recordings import Recordings
 
@@ -98,9 +99,16 @@ def delete_call(engine: sa.Engine, recordings: Recordings, call_id: str, *, acto
             connection.execute(
                 sa.delete(schema.recordings).where(schema.recordings.c.sha256 == row.recording_sha256)
             )
-            # Last, and inside: if the process dies before the commit, the next round deletes the call again;
-            # the other way round the recording would outlive its tombstone.
+            # Inside: if the process dies before the commit, the next round deletes the call again; the other
+            # way round the recording would outlive its tombstone.
             recordings.delete(row.recording_sha256)
+        said = {
+            "carrier_id": row.carrier_id,
+            "recording_sha256": row.recording_sha256,
+            "recording_deleted": not shared,
+            "reason": reason,
+        }
+        audit.append(connection, Act(actor, Action.CALL_DELETED, call_id, said))
     return True
 
 
