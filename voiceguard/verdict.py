@@ -50,6 +50,8 @@ class Calibration:
     min_speech_s: float = 2.0
     min_snr_db: float = 3.0
     max_clipped_share: float = 0.1
+    live_margin: float = 0.7
+    """How far past a threshold a running call's score must be for a verdict before its end."""
 
     def score(self, raw: float, speech_s: float) -> float:
         """Natural-log likelihood ratio, synthetic over human, of a mean raw score over ``speech_s`` seconds."""
@@ -81,3 +83,13 @@ class Calibration:
         if score <= self.clear_threshold:
             return Verdict.HUMAN, None
         return Verdict.INCONCLUSIVE, Reason.NEAR_THRESHOLD
+
+    def decide_early(
+        self, score: float | None, speech_s: float, snr_db: float, clipped_share: float
+    ) -> Verdict | None:
+        """Decide on a running call, with ``live_margin`` for having looked before; None: keep listening."""
+        for margin, sought in ((-self.live_margin, Verdict.SYNTHETIC), (self.live_margin, Verdict.HUMAN)):
+            shifted = None if score is None else score + margin
+            if self.decide(shifted, speech_s, snr_db, clipped_share)[0] is sought:
+                return sought
+        return None

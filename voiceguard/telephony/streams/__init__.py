@@ -20,6 +20,7 @@ from voiceguard.telephony.streams.events import (
 )
 from voiceguard.telephony.streams.linear import LinearAdapter
 from voiceguard.telephony.streams.pcm import PcmAdapter
+from voiceguard.telephony.streams.samples import peek, wav_bytes, wav_pieces
 from voiceguard.telephony.streams.twilio import TwilioAdapter
 
 __all__ = [
@@ -37,4 +38,7 @@ __all__ = [
     "StreamStart",
     "StreamStop",
     "TwilioAdapter",
+    "peek",
+    "wav_bytes",
+    "wav_pieces",
 ]

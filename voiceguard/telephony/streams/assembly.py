@@ -18,6 +18,8 @@ MAX_GAP_S = 10.0
 """A longer jump of the clock is taken for an error of the sender and not filled."""
 MAX_LEAD_S = 600.0
 """How much later than the first track another may begin."""
+MAX_FILL_BYTES = 16 << 20
+"""No gap is filled with more."""
 TOLERANCE_MS = 10
 """Clocks that jump less than this are read as running on."""
 PAUSE_MS = 200
@@ -131,7 +133,8 @@ class Assembly:
                 gap_ms = 0.0
         elif skipped and chunk.time_ms is None:
             gap_ms = skipped * length_ms
-        if gap_ms > 1000 * (MAX_LEAD_S if first else MAX_GAP_S):
+        most_s = min(MAX_LEAD_S if first else MAX_GAP_S, MAX_FILL_BYTES / chunk.format.bytes_per_s)
+        if gap_ms > 1000 * most_s:
             gap_ms = 0.0
         if gap_ms > 0:
             silence = silence_of(chunk.format, gap_ms / 1000)
