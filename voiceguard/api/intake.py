@@ -77,11 +77,16 @@ async def screen(
     screening, seconds = await service.pool.screen(
         incoming.path, name=form.filename, remote_channel=remote_channel
     )
+    note_screening(service, screening, seconds)
+    return screening
+
+
+def note_screening(service: Service, screening: Screening, seconds: float) -> None:
+    """Count a screening in the metrics."""
     service.admission.screened(seconds)
     service.metrics.screening_seconds.observe(seconds)
     service.metrics.screened_seconds.inc(screening.duration_s)
     service.metrics.verdicts.labels(screening.decision.verdict).inc()
-    return screening
 
 
 async def take(
@@ -91,7 +96,7 @@ async def take(
     if form.call is None:
         raise upload.missing("call", "Expected a part named call that holds JSON.")
     posted = parse(CallIn, form.call)
-    call = _new_call(posted, key, service.trust_anchors)
+    call = new_call(posted, key, service.trust_anchors)
     print_ = _fingerprint(incoming.sha256, posted)
     if idempotency_key is not None:  # step 2
         known = await service.in_thread(lambda: _answered(service, key, idempotency_key, print_))
@@ -105,7 +110,7 @@ async def take(
     answer = StoredAnswer(print_, call.id, 201, CallOut.of(call, screening).model_dump_json())
     try:
         await service.in_thread(
-            lambda: _store(service, key, incoming, call, screening, idempotency_key, answer)
+            lambda: store(service, key, incoming, call, screening, idempotency_key, answer)
         )
     except sa.exc.IntegrityError:
         # Two requests with one key in two processes that could not see each other: the first one counts.
@@ -118,20 +123,21 @@ async def take(
     return answer, False
 
 
-def _store(
+def store(
     service: Service,
     key: ApiKey,
     incoming: Upload,
     call: NewCall,
     screening: Screening,
-    idempotency_key: str | None,
-    answer: StoredAnswer,
+    idempotency_key: str | None = None,
+    answer: StoredAnswer | None = None,
 ) -> None:
+    """Store a screened call and all that hangs on it; posted calls and live ones alike."""
     service.recordings.put(incoming)  # step 4
     acts = commitments.received(call, screening, actor=key.id, carrier=key.carrier_name)
     with writing(service.engine) as connection:  # step 5
         calls.insert(connection, service.recordings, call, screening)
-        if idempotency_key is not None:
+        if idempotency_key is not None and answer is not None:
             idempotency.remember(connection, call.carrier_id, idempotency_key, answer)
         _announce(connection, call, screening)
         audit.append(connection, *acts)
@@ -161,7 +167,8 @@ def parse(model: type[_Model], text: bytes) -> _Model:
         raise problems.invalid([{**one, "loc": ("call", *one["loc"])} for one in found]) from None
 
 
-def _new_call(posted: CallIn, key: ApiKey, anchors: Sequence[x509.Certificate]) -> NewCall:
+def new_call(posted: CallIn, key: ApiKey, anchors: Sequence[x509.Certificate]) -> NewCall:
+    """Return the call that is to be stored: what was said of it, and what its Identity header says."""
     passports, attestation = read_identity(posted, anchors)
     identity = "\n".join(posted.identity) if isinstance(posted.identity, list) else posted.identity
     return NewCall(

@@ -173,6 +173,20 @@ class AttestationOut(BaseModel):
     notes: list[str]
 
 
+class StreamOut(BaseModel):
+    """How a live call came."""
+
+    protocol: str
+    stream_id: str
+    complete: bool = Field(description="False: the connection broke, or the stream was cut off.")
+    ended: str = Field(description="Why it ended.")
+    tracks: list[str]
+    lost_s: float = Field(description="Seconds that did not arrive and are silence in the recording.")
+    paused_s: float = Field(description="Seconds that the sender left out and are silence in the recording.")
+    late: int = Field(description="Messages that came twice or too late.")
+    notes: list[str] = Field(description="What the sender said of the call and could not be understood.")
+
+
 class _CallBase(BaseModel):
     id: str = Field(examples=["call_0f3c9d8c1d4e4b1f9a6e5c7b2a1d0e4f"])
     carrier_id: str
@@ -185,6 +199,7 @@ class _CallBase(BaseModel):
     upstream_provider: str | None
     recording_basis: str | None
     remote_channel: int | None
+    stream: StreamOut | None = Field(None, description="How a live call came; null for a posted one.")
     campaign_id: str | None = Field(description="The campaign that the recording belongs to.")
 
 

@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -22,10 +24,12 @@ from voiceguard.api import worker
 from voiceguard.audio import Limits
 from voiceguard.errors import DamagedRecording, VoiceGuardError
 from voiceguard.screening import Screening
+from voiceguard.streaming import Look
 
 _ATTEMPTS = 2
 """A worker may die for reasons of its own; a second one that dies over the same recording accuses that."""
 
+_T = TypeVar("_T")
 _log = structlog.get_logger()
 
 
@@ -91,6 +95,16 @@ class ScreeningPool:
         NoWorker
             None of the processes came free.
         """
+        return await self._run(worker.screen, str(path), name, remote_channel, self._limits)
+
+    async def look(
+        self, stream: worker.StreamSoFar, *, remote_channel: int | None = None
+    ) -> tuple[Look, float]:
+        """Look at a running stream; return what was found and the seconds it took. Raises as `screen` does."""
+        return await self._run(worker.look, stream, remote_channel, self._limits)
+
+    async def _run(self, work: Callable[..., _T], *arguments: object) -> _T:
+        """Do ``work`` in the next process that comes free."""
         for _ in range(_ATTEMPTS):
             try:
                 lane = await asyncio.wait_for(self._idle.get(), timeout=self._timeout_s)

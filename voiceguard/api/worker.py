@@ -13,6 +13,8 @@ from pathlib import Path
 
 from voiceguard.audio import Limits
 from voiceguard.screening import Screener, Screening
+from voiceguard.streaming import MAX_LOOK_S, Look, look_at
+from voiceguard.telephony.streams import AudioFormat, wav_bytes
 
 _screener: Screener | None = None
 
@@ -23,6 +25,15 @@ class Worker:
 
     pid: int
     model: str
+
+
+@dataclass(frozen=True)
+class StreamSoFar:
+    """What was received of a running stream: a file for each track, and how much of it counts."""
+
+    format: AudioFormat
+    paths: tuple[str, ...]
+    sizes: tuple[int, ...]
 
 
 def start(model_dir: Path | None) -> Worker:
@@ -45,6 +56,26 @@ def screen(
     began = time.perf_counter()
     screening = _screener.screen(Path(path), name=name, remote_channel=remote_channel, limits=limits)
     return screening, time.perf_counter() - began
+
+
+def look(stream: StreamSoFar, remote_channel: int | None, limits: Limits) -> tuple[Look, float]:
+    """Screen what was received of a stream, as its file would be; return the findings and the seconds it took."""
+    if _screener is None:
+        raise RuntimeError("expected start() before look()")
+    began = time.perf_counter()
+    most = round(MAX_LOOK_S * stream.format.bytes_per_s)
+    skipped = max(0, max(stream.sizes) - most) // stream.format.block_bytes * stream.format.block_bytes
+    tracks = []
+    for path, size in zip(stream.paths, stream.sizes, strict=True):
+        with Path(path).open("rb") as file:
+            file.seek(skipped)
+            tracks.append(file.read(max(0, size - skipped)))
+    if remote_channel is not None and remote_channel >= len(tracks) * stream.format.channels:
+        remote_channel = None  # that track has not begun
+    screening = _screener.screen(
+        wav_bytes(stream.format, tracks), remote_channel=remote_channel, limits=limits
+    )
+    return look_at(screening, _screener.calibration), time.perf_counter() - began
 
 
 def _die_with_parent() -> None:

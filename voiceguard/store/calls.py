@@ -38,6 +38,8 @@ class NewCall:
     remote_channel: int | None = None
     salt: str | None = None
     """Random, for the call's hash in the audit log; None for a call from before there was a log."""
+    stream: dict[str, Any] | None = None
+    """How a live call came: protocol, whether to its end, what was lost; None for a posted one."""
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,7 @@ calls = sa.Table(
     sa.Column("announcement", sa.String(200)),  # name of the known announcement that the recording is
     sa.Column("held", sa.Boolean, nullable=False, default=False),  # in an open case: never deleted
     sa.Column("salt", sa.String(32)),  # of the call's hash in the audit log; NULL before version 0002
+    sa.Column("stream", Json),  # how a live call came; NULL for a posted one
     sa.Index("ix_calls_carrier_seq", "carrier_id", "seq"),
     sa.Index("ix_calls_caller", "caller"),
     sa.Index("ix_calls_callee", "callee"),
@@ -130,6 +131,15 @@ calls = sa.Table(
     sa.Index("ix_calls_received_at", "received_at"),
     sa.Index("ix_calls_campaign_id_started_at", "campaign_id", "started_at"),
     sqlite_autoincrement=True,  # a number is never given twice, so a cursor stays true after a deletion
+)
+
+announced_streams = sa.Table(  # calls whose media will come over AudioSocket, which has room for a UUID only
+    "announced_streams",
+    metadata,
+    sa.Column("uuid", sa.String(36), primary_key=True),
+    sa.Column("key_id", sa.ForeignKey("api_keys.id"), nullable=False),
+    sa.Column("call", Json, nullable=False),
+    sa.Column("expires_at", UTCDateTime, nullable=False, index=True),
 )
 
 screenings = sa.Table(
