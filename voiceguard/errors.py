@@ -20,7 +20,9 @@
     │   ├── DatabaseUnavailable
     │   ├── RecordingsUnavailable
     │   ├── RecordingMissing
-    │   └── StorageFull
+    │   ├── StorageFull
+    │   └── InvalidFingerprint
+    ├── EvidenceError              an evidence package can't be made
     ├── SigningKeyError            what signs checkpoints and evidence can't be read or made
     ├── TimestampError             the time-stamping authority doesn't answer as it should
     └── ModelError                 the detector's files are missing, altered or of another version
@@ -156,6 +158,13 @@ class ModelError(VoiceGuardError):
     remedy = "Reinstall VoiceGuard, or point VOICEGUARD_MODEL at a folder that holds a complete model."
 
 
+class EvidenceError(VoiceGuardError):
+    """An evidence package can't be made of this."""
+
+    code = "evidence_error"
+    remedy = "See what is missing; for more calls than one package holds, make several."
+
+
 class SigningKeyError(VoiceGuardError):
     """The key that signs checkpoints and evidence can't be read or made."""
 
@@ -202,3 +211,10 @@ class StorageFull(StoreError):
 
     code = "storage_full"
     remedy = "Free disk space or shorten the retention; the service goes on by itself."
+
+
+class InvalidFingerprint(StoreError):
+    """Expected a stored fingerprint of this version of VoiceGuard."""
+
+    code = "invalid_fingerprint"
+    remedy = "Compute the fingerprint again from the stored recording."

@@ -1,0 +1,168 @@
+"""Whether two fingerprints are of one recording, and by which stretch of it.
+
+Codes that are alike vote for a line: an offset between the recordings, and a tempo. Along the best lines the
+longest stretch without a break counts; whether it makes one recording of two is a matter of where it lies
+(:func:`_is_one_recording`): copies differ in where they begin and end, other wordings differ in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from voiceguard.fingerprint.prints import CODE_S, Fingerprint
+
+CODE_BITS = 64
+ALIKE_BITS = 16
+"""Codes that differ in at most so many bits vote; of unrelated ones, one in some hundreds does."""
+MAX_TEMPO = 0.0125
+TEMPOS = np.linspace(-MAX_TEMPO, MAX_TEMPO, 11)
+LINES = 3
+"""Lines looked at: other names in the same text make several."""
+LEAST_VOTES = 8
+BREAK_CODES = 7
+"""Codes over which a break in the stretch is looked for (280 ms)."""
+BREAK_BITS = 21.0
+"""Mean difference over these codes that breaks a stretch; unrelated codes differ in 32 bits."""
+LEAST_COMMON_S = 1.2
+EDGE_S = 0.6
+"""A stretch that begins or ends this close to a recording's first or last code reaches it."""
+GREETING_S = 4.0
+"""Seconds of speech by which two recordings may begin differently, when the rest is the same."""
+GREETED_SHARE = 0.6
+"""Least share of the shorter recording's speech that must then be the same."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """How a recording lies in another."""
+
+    common_s: float
+    """Seconds of speech in the longest common stretch."""
+    offset_s: float
+    """Where the first recording's start lies in the second, at the stretch's middle."""
+    tempo: float
+    """How much slower the second plays: 1.01 where it lasts 1 % longer."""
+    score: float
+    """Share of bits that agree over the stretch, above chance: 0 unrelated, 1 equal."""
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Codes ``first..last`` of one recording that lie along a line in the other."""
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+    codes: int
+    differing_bits: float
+    tempo: float
+    offset: float
+
+
+def match(a: Fingerprint, b: Fingerprint) -> Match | None:
+    """Tell whether two recordings are copies of one.
+
+    Codec, noise, level, start offset, up to 1 % of tempo, cuts at either end and up to ``GREETING_S`` of a
+    different beginning are tolerated. Which is given first only changes the sign of the offset and the
+    direction of the tempo.
+
+    Returns
+    -------
+    Match or None
+        None where they are not the same recording, or of different versions.
+    """
+    if a.version != b.version or len(a.codes) == 0 or len(b.codes) == 0:
+        return None
+    stretches = [stretch for stretch in stretches_of(a, b) if _is_one_recording(stretch, a, b)]
+    if not stretches:
+        return None
+    longest = max(stretches, key=lambda stretch: stretch.codes)
+    return Match(
+        common_s=round(longest.codes * CODE_S, 2),
+        offset_s=round(longest.offset * CODE_S, 2),
+        tempo=round(1 + longest.tempo, 4),
+        score=round(1 - 2 * longest.differing_bits / CODE_BITS, 3),
+    )
+
+
+def stretches_of(a: Fingerprint, b: Fingerprint) -> Iterator[_Stretch]:
+    """Find common stretches along the strongest lines."""
+    distances = np.bitwise_count(a.codes[:, None] ^ b.codes[None, :])
+    in_a, in_b = np.nonzero(distances <= ALIKE_BITS)
+    for _ in range(LINES):
+        if len(in_a) < LEAST_VOTES:
+            return
+        at_a = a.places[in_a].astype(np.float64)
+        # A line b = a (1 + tempo) + offset; every vote gives an offset for each tempo tried.
+        offsets = b.places[in_b] - at_a - TEMPOS[:, None] * at_a
+        bins = np.rint(offsets).astype(np.int64)
+        lowest = bins.min()
+        size = int(bins.max() - lowest) + 2
+        rows = np.arange(len(TEMPOS))[:, None] * size
+        votes = np.bincount((bins - lowest + rows).ravel(), minlength=len(TEMPOS) * size)
+        votes = votes.reshape(len(TEMPOS), size)
+        pairs = votes[:, :-1] + votes[:, 1:]
+        row, column = np.unravel_index(int(pairs.argmax()), pairs.shape)
+        if pairs[row, column] < LEAST_VOTES:
+            return
+        tempo = float(TEMPOS[row])
+        near = np.abs(offsets[row] - (column + lowest + 0.5)) <= 1.5
+        offset = float(np.median(offsets[row][near]))
+        yield from _along(a, b, distances, tempo, offset)
+        keep = np.abs(offsets[row] - offset) > 2.5
+        in_a, in_b = in_a[keep], in_b[keep]
+
+
+def _along(
+    a: Fingerprint, b: Fingerprint, distances: np.ndarray, tempo: float, offset: float
+) -> Iterator[_Stretch]:
+    """Walk one line and give its unbroken stretches."""
+    index_b = np.full(int(b.places[-1]) + 2, -1)
+    index_b[b.places] = np.arange(len(b.places))
+    expected = a.places * (1 + tempo) + offset
+    below = np.floor(expected).astype(np.int64)
+    nearest = np.stack([below, below + 1])
+    inside = (nearest >= 0) & (nearest < len(index_b))
+    candidates = np.where(inside, index_b[np.where(inside, nearest, 0)], -1)
+    bits = np.where(candidates >= 0, distances[np.arange(len(below)), candidates], 2 * CODE_BITS)
+    which = bits.argmin(axis=0)
+    bits = bits[which, np.arange(len(below))]
+    on_line = np.flatnonzero(bits <= CODE_BITS)
+    if len(on_line) < BREAK_CODES:
+        return
+    bits = bits[on_line].astype(np.float64)
+    partner = candidates[which[on_line], on_line]
+    padded = np.pad(bits, BREAK_CODES // 2, mode="reflect")
+    local = np.convolve(padded, np.ones(BREAK_CODES) / BREAK_CODES, "valid")
+    same = local <= BREAK_BITS
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], same.astype(np.int8), [0]])))
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if (end - start) * CODE_S < LEAST_COMMON_S:
+            continue
+        middle = float(a.places[on_line[(start + end) // 2]])
+        yield _Stretch(
+            first=(int(on_line[start]), int(partner[start])),
+            last=(int(on_line[end - 1]), int(partner[end - 1])),
+            codes=int(end - start),
+            differing_bits=float(bits[start:end].mean()),
+            tempo=tempo,
+            offset=offset + tempo * middle,
+        )
+
+
+def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool:
+    """Decide by where the common stretch lies.
+
+    It must go on to the end of one recording. It must begin where one of them begins; or, after a different
+    beginning of a few seconds in both, it must cover most of the shorter one.
+    """
+    before = np.array(stretch.first) * CODE_S
+    after = (np.array([len(a.codes), len(b.codes)]) - 1 - np.array(stretch.last)) * CODE_S
+    if after.min() > EDGE_S:
+        return False
+    if before.min() <= EDGE_S:
+        return True
+    shorter = min(len(a.codes), len(b.codes))
+    return bool(before.max() <= GREETING_S and stretch.codes >= GREETED_SHARE * shorter)
