@@ -84,9 +84,16 @@ class ScreeningPool:
         return len(self._lanes)
 
     async def screen(
-        self, path: Path, *, name: str | None = None, remote_channel: int | None = None
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        remote_channel: int | None = None,
+        fingerprint: bool = True,
     ) -> tuple[Screening, float]:
         """Screen a file; return the screening and the seconds it took.
+
+        With ``fingerprint``, the screening brings what it takes to find the call's campaign.
 
         Raises
         ------
@@ -95,7 +102,7 @@ class ScreeningPool:
         NoWorker
             None of the processes came free.
         """
-        return await self._run(worker.screen, str(path), name, remote_channel, self._limits)
+        return await self._run(worker.screen, str(path), name, remote_channel, self._limits, fingerprint)
 
     async def look(
         self, stream: worker.StreamSoFar, *, remote_channel: int | None = None
@@ -111,7 +118,7 @@ class ScreeningPool:
             except TimeoutError:
                 raise NoWorker from None
             try:
-                future = lane.executor.submit(worker.screen, str(path), name, remote_channel, self._limits)
+                future = lane.executor.submit(work, *arguments)
                 result = await asyncio.wait_for(
                     asyncio.shield(asyncio.wrap_future(future)), timeout=self._timeout_s
                 )
