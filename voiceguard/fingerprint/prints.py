@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from dataclasses import dataclass
 
@@ -97,9 +98,7 @@ class Fingerprint:
                 f"Expected {_HEAD.size + sum(sizes)} bytes by the fingerprint's head; got {len(data)}."
             )
         ends = np.cumsum([_HEAD.size, *sizes])
-        codes, keys, stored, steps, long = (
-            data[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)
-        )
+        codes, keys, stored, steps, long = (data[start:end] for start, end in itertools.pairwise(ends))
         wanted = _unpack_keys(keys)
         chosen = np.unpackbits(np.frombuffer(stored, np.uint8), count=wanted_count).astype(bool)
         step = np.frombuffer(steps, np.uint8).astype(np.int64)
