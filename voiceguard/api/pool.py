@@ -84,16 +84,9 @@ class ScreeningPool:
         return len(self._lanes)
 
     async def screen(
-        self,
-        path: Path,
-        *,
-        name: str | None = None,
-        remote_channel: int | None = None,
-        fingerprint: bool = True,
+        self, path: Path, *, name: str | None = None, remote_channel: int | None = None
     ) -> tuple[Screening, float]:
         """Screen a file; return the screening and the seconds it took.
-
-        With ``fingerprint``, the screening brings what it takes to find the call's campaign.
 
         Raises
         ------
@@ -102,7 +95,7 @@ class ScreeningPool:
         NoWorker
             None of the processes came free.
         """
-        return await self._run(worker.screen, str(path), name, remote_channel, self._limits, fingerprint)
+        return await self._run(worker.screen, str(path), name, remote_channel, self._limits)
 
     async def look(
         self, stream: worker.StreamSoFar, *, remote_channel: int | None = None
