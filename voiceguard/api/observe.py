@@ -87,6 +87,18 @@ class Metrics:
         self.verdicts = Counter(
             "voiceguard_verdicts", "Screenings by verdict.", ["verdict"], registry=self.registry
         )
+        self.joined = Counter(
+            "voiceguard_campaign_joins",
+            "Calls stored, by how they came to their campaign.",
+            ["how"],
+            registry=self.registry,
+        )
+        self.lookup_seconds = Histogram(
+            "voiceguard_campaign_lookup_seconds",
+            "Seconds that it took to look a recording up among all that are known.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1),
+            registry=self.registry,
+        )
         self.in_flight = Gauge(
             "voiceguard_uploads_in_flight", "Uploads being handled.", registry=self.registry
         )
