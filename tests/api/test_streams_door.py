@@ -81,7 +81,10 @@ def test_one_stream_more_than_may_be_is_refused(tmp_path: Path) -> None:
             with api.client.websocket_connect(PATH, headers=headers) as second:
                 second.send_text(start)
                 assert second.receive_json()["code"] == "too_many_streams"
-                other = {"Authorization": f"Bearer {api.key(Scope.STREAMS)}"}
+            other = {"Authorization": f"Bearer {api.key(Scope.STREAMS)}"}
+            with api.client.websocket_connect(PATH, headers=other) as third:
+                third.send_text(start)
+                assert third.receive_json()["event"] == "start"
                 with (
                     pytest.raises(WebSocketDenialResponse) as refused,
                     api.client.websocket_connect(PATH, headers=other),
