@@ -11,6 +11,7 @@ import scipy.special
 
 from voiceguard.errors import InvalidFingerprint
 from voiceguard.fingerprint.bands import HOP_S, log_bands
+from voiceguard.fingerprint.music import held_notes
 from voiceguard.fingerprint.projections import Projection, pack, projection
 from voiceguard.vad import FRAME_S
 
@@ -135,13 +136,15 @@ def compute(samples: np.ndarray, speech: np.ndarray) -> Fingerprint:
     samples : np.ndarray [shape=(n,), float32, -1..1]
         One channel at 8 kHz.
     speech : np.ndarray [shape=(n // 80,), bool]
-        Its speech frames, as :func:`voiceguard.vad.speech_frames` marks them. Only they are described.
+        Its speech frames, as :func:`voiceguard.vad.speech_frames` marks them. Only they are described,
+        and of them no music.
 
     Returns
     -------
     Fingerprint
         Without codes and keys where there is less speech than one patch.
     """
+    speech = speech & ~held_notes(samples, speech)
     bands = log_bands(samples)
     places, codes = _codes(bands, speech, projection("code"))
     stored, wanted = _keys(bands, speech, projection("key"))
