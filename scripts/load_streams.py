@@ -214,10 +214,10 @@ async def load(options: argparse.Namespace, port: int, key: str, pid: int) -> Ta
     )
     took_s = time.perf_counter() - began
     if options.streams:
-        share = 100 * (cpu_s(pid) - used) / took_s
+        server, screening = 100 * (cpu_s(pid) - used) / took_s
         print(
-            f"server CPU {share:.0f} % of a core  RSS {rss_mb(pid):.0f} MB  "
-            f"client at most {tally.late_s * 1e3:.0f} ms late"
+            f"CPU {server:.0f} % of a core in the server, {screening:.0f} % in its screening processes  "
+            f"RSS {rss_mb(pid):.0f} MB  client at most {tally.late_s * 1e3:.0f} ms late"
         )
     until.set()
     await asyncio.gather(*idlers)
