@@ -19,6 +19,7 @@ import io
 import json
 import os
 import random
+import re
 import resource
 import signal
 import socket
@@ -214,11 +215,19 @@ async def load(options: argparse.Namespace, port: int, key: str, pid: int) -> Ta
     )
     took_s = time.perf_counter() - began
     if options.streams:
-        server, screening = 100 * (cpu_s(pid) - used) / took_s
+        # Of a stream's time, not of the clock's: it holds on a machine that has other work, too.
+        server, screening = 100 * (cpu_s(pid) - used) / (options.streams * options.seconds)
         print(
-            f"CPU {server:.0f} % of a core in the server, {screening:.0f} % in its screening processes  "
-            f"RSS {rss_mb(pid):.0f} MB  client at most {tally.late_s * 1e3:.0f} ms late"
+            f"CPU for a stream: {server:.2f} % of a core in the server, {screening:.2f} % in its screening processes  "
+            f"RSS {rss_mb(pid):.0f} MB  client at most {tally.late_s * 1e3:.0f} ms late  took {took_s:.0f} s"
         )
+    found = httpx2.get(f"http://127.0.0.1:{port}/metrics", timeout=30, trust_env=False).text
+    for what in ("look", "screening"):
+        total, count = (
+            float(re.search(rf"^voiceguard_{what}_seconds_{name} (\S+)$", found, re.MULTILINE)[1])
+            for name in ("sum", "count")
+        )
+        print(f"{what}: {count:.0f}, on average {1e3 * total / max(count, 1):.0f} ms in its process")
     until.set()
     await asyncio.gather(*idlers)
     return tally
@@ -243,6 +252,7 @@ def serve(folder: Path, options: argparse.Namespace) -> tuple[subprocess.Popen[b
     created = [*voiceguard, "key", "create", "load", "--scope", "streams"]
     key = subprocess.run(created, env=environment, check=True, capture_output=True, text=True).stdout.strip()
     server = subprocess.Popen([*voiceguard, "serve", "--port", str(port)], env=environment)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that main ends the server, too
     while server.poll() is None:
         try:
             httpx2.get(f"http://127.0.0.1:{port}/readyz", timeout=5, trust_env=False).raise_for_status()
