@@ -209,7 +209,7 @@ async def load(options: argparse.Namespace, port: int, key: str, pid: int) -> Ta
     used, began = cpu_s(pid), time.perf_counter()
     await asyncio.gather(
         *(
-            stream(port, key, f"load-{index}", clips[index % len(clips)], rng.uniform(0, 5), tally)
+            stream(port, key, f"load-{index}", clips[index % len(clips)], rng.uniform(0, options.ramp), tally)
             for index in range(options.streams)
         )
     )
@@ -269,6 +269,7 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--idle", type=int, default=0, help="more connections that say hardly anything")
     parser.add_argument("--seconds", type=float, default=30.0, help="length of each call")
+    parser.add_argument("--ramp", type=float, default=20.0, help="seconds within which the calls begin")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
         "--max-p99", type=float, default=1.0, help="seconds from the deciding audio to its verdict"
