@@ -174,7 +174,7 @@ async def stream(port: int, key: str, name: str, media: list[bytes], delay_s: fl
         writer.close()
 
 
-async def idle(port: int, key: str, count: int, until: asyncio.Event) -> None:
+async def idle(port: int, key: str, count: int, opened_all: asyncio.Event, until: asyncio.Event) -> None:
     """Hold connections that say hardly anything."""
     silence = _media(0, b"\xff" * 160)
     opened = []
@@ -182,6 +182,7 @@ async def idle(port: int, key: str, count: int, until: asyncio.Event) -> None:
         opened.append(await connect(port, key, f"idle-{index}"))
         opened[-1][1].write(silence)
     listening = [asyncio.create_task(_drain(*one)) for one in opened]
+    opened_all.set()
     await until.wait()
     for task in listening:
         task.cancel()
@@ -196,12 +197,13 @@ async def _drain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def load(options: argparse.Namespace, port: int, key: str, pid: int) -> Tally:
     """Run the streams; print memory and processor time on the way."""
-    tally, rng, until = Tally(), random.Random(1), asyncio.Event()
+    tally, rng, opened_all, until = Tally(), random.Random(1), asyncio.Event(), asyncio.Event()
     before = rss_mb(pid)
     idlers = []
     if options.idle:
-        idlers.append(asyncio.create_task(idle(port, key, options.idle, until)))
-        await asyncio.sleep(options.idle / 200 + 5)
+        idlers.append(asyncio.create_task(idle(port, key, options.idle, opened_all, until)))
+        await opened_all.wait()
+        await asyncio.sleep(5)
         held = rss_mb(pid)
         each_kb = (held - before) / options.idle * 1e3
         print(f"idle streams {options.idle}  RSS {before:.0f} -> {held:.0f} MB ({each_kb:.0f} kB each)")
