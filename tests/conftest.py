@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,10 @@ def _left_out(item: pytest.Item) -> str | None:
         )
     if "s3" in item.keywords and not (importlib.util.find_spec("s3fs") and importlib.util.find_spec("moto")):
         return "needs an S3 server: pip install '.[s3]' 'moto[server]'"
+    if "browser" in item.keywords and not (
+        importlib.util.find_spec("playwright") and shutil.which("chromium") and shutil.which("npm")
+    ):
+        return "needs Chromium and npm: apt-get install chromium npm, then pip install playwright"
     return None
 
 
