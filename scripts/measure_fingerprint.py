@@ -158,24 +158,22 @@ def _family(family: Family, heard: list[np.ndarray], pieces: list[tuple[float, i
         stored += len(keys)
     heard_s = sum(len(samples) for samples in heard) / RATE_HZ
     named: dict[float, list[bool]] = {5.0: [], 3.0: []}
-    strange, asked, asked_s = 0, 0, 0.0
+    strange, asked = 0, 0
     started = time.perf_counter()
     for seconds, number, piece in pieces:
         _, keys = family.keys(piece)
         candidates = index.look_up(keys)
         strange += candidates.total() - candidates[number]
         asked += len(keys)
-        asked_s += seconds
         # The ten recordings with the most keys in common would be compared.
         best = [candidate for candidate, _ in candidates.most_common(10)]
         named[seconds].append(number in best)
     spent_ms = 1000 * (time.perf_counter() - started) / len(pieces)
-    rows = strange / asked_s * CALL_S / heard_s * CALL_S * MANY
+    rows = strange / len(pieces) / heard_s * CALL_S * MANY
     print(
         f"{family.name:38s} named at 5 s {np.mean(named[5.0]):.4f}, at 3 s {np.mean(named[3.0]):.4f}; "
-        f"for {CALL_S:.0f} s: "
-        f"{stored / heard_s * CALL_S:.0f} stored, {asked / asked_s * CALL_S:.0f} looked up, "
-        f"{rows:.0f} rows of strangers among {MANY:,}; {spent_ms:.0f} ms a look-up with its keys",
+        f"{stored / heard_s * CALL_S:.0f} keys stored for {CALL_S:.0f} s, {asked / len(pieces):.0f} looked up a piece, "
+        f"{rows:.0f} rows of strangers among {MANY:,} such recordings; {spent_ms:.0f} ms a piece",
         flush=True,
     )
 
