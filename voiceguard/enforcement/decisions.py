@@ -224,12 +224,14 @@ def decide_campaign(
             last = decisions.of_campaign(connection, [current_id])[-1]
             raise DecisionError(
                 f"{last.reviewer} decided this campaign while you had it open ({last.action.value}). What "
-                "you wrote is still in the form; send it again to decide the calls that are open now."
+                "you wrote is kept below; send it again if calls are still open."
             )
         new = NewDecision(
             user.id, now, choice.action, Stage.FIRST, choice.reason, choice.note.strip(), choice.consent
         )
         seq, count = campaign_decisions.add(connection, campaign_seq, current_id, version, new)
+        if not count:
+            raise DecisionError("Expected open calls, but every call of the campaign is decided.")
         audit.append(connection, _act(user, current_id, version + 1, new, calls=count))
     return seq, count
 
