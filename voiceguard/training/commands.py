@@ -13,8 +13,7 @@ import numpy as np
 import torch
 import typer
 
-from voiceguard.detector import features_sha256
-from voiceguard.features import feature_names
+from voiceguard.features import features_sha256
 from voiceguard.training.calibrate import fit_calibration
 from voiceguard.training.card import write_card
 from voiceguard.training.corpus import Corpus, clip_weights, load_corpus
@@ -94,7 +93,7 @@ def _cross_fold(
     corpus = load_corpus(manifest)
     config = MlpConfig(epochs=epochs)
     prepare(corpus, work, list(range(versions)), seed=seed, jobs=jobs)
-    columns = features_sha256(feature_names())
+    columns = features_sha256()
     recipe = [corpus.sha256, columns, versions, members, seed, dataclasses.asdict(config)]
     key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
     kept = work / f"crossfold-{key}.npz"

@@ -13,8 +13,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from voiceguard.detector import GRAPH_FILE, RECORD_FILE, SCHEMA, features_sha256
-from voiceguard.features import feature_names
+from voiceguard.detector import GRAPH_FILE, RECORD_FILE, SCHEMA
+from voiceguard.features import features_sha256
 from voiceguard.training.mlp import Mlp
 from voiceguard.verdict import Calibration
 
@@ -91,7 +91,7 @@ def write_model(folder: Path, model_id: str, graph: bytes, calibration: Calibrat
         "schema": SCHEMA,
         "id": model_id,
         "graph_sha256": hashlib.sha256(graph).hexdigest(),
-        "features_sha256": features_sha256(feature_names()),
+        "features_sha256": features_sha256(),
         "calibration": asdict(calibration),
     }
     (folder / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n")
