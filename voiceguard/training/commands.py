@@ -17,8 +17,8 @@ from voiceguard.features import features_sha256
 from voiceguard.training.calibrate import fit_calibration
 from voiceguard.training.card import write_card
 from voiceguard.training.corpus import Corpus, clip_weights, load_corpus
-from voiceguard.training.crossfold import CHANNELS, CrossFold, cross_fold, load_versions
-from voiceguard.training.export import export_ensemble, write_model
+from voiceguard.training.crossfold import CHANNELS, CrossFold, cross_fold, features_mean, load_versions
+from voiceguard.training.export import export_ensemble, write_model, write_reference
 from voiceguard.training.mlp import MlpConfig, fit_mlp
 from voiceguard.training.prepare import prepare
 from voiceguard.training.report import make_report
@@ -56,6 +56,7 @@ def train(
     graph = export_ensemble(models)
     model_id = f"functional-mlp-{hashlib.sha256(graph).hexdigest()[:12]}"
     write_model(out, model_id, graph, calibration)
+    write_reference(out, corpus, result, calibration, features_mean(features, ~synthetic))
     report = make_report(corpus, result, work)
     (out / "evaluation.json").write_text(report.to_json() + "\n")
     recipe = {
@@ -101,10 +102,12 @@ def _cross_fold(
         stored = np.load(kept)
         scores = {name: stored[f"score_{name}"] for name in CHANNELS}
         speech_s = {name: stored[f"speech_{name}"] for name in CHANNELS}
-        return corpus, CrossFold(scores, speech_s), config
+        return corpus, CrossFold(scores, speech_s, stored["weights"]), config
     result = cross_fold(corpus, work, list(range(versions)), config, members, seed)
     arrays = {f"score_{name}": values for name, values in result.scores.items()}
     arrays |= {f"speech_{name}": values for name, values in result.speech_s.items()}
+    assert result.weights is not None
+    arrays["weights"] = result.weights
     partial = kept.with_suffix(".part.npz")
     np.savez(partial, **arrays)  # type: ignore[arg-type]
     partial.rename(kept)

@@ -14,7 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from voiceguard.detector import GRAPH_FILE, RECORD_FILE, SCHEMA
-from voiceguard.features import features_sha256
+from voiceguard.explanation import FAMILIES, REFERENCE_FILE
+from voiceguard.features import WINDOW_S, features_sha256
+from voiceguard.training.corpus import Corpus
+from voiceguard.training.crossfold import CrossFold
 from voiceguard.training.mlp import Mlp
 from voiceguard.verdict import Calibration
 
@@ -95,6 +98,24 @@ def write_model(folder: Path, model_id: str, graph: bytes, calibration: Calibrat
         "calibration": asdict(calibration),
     }
     (folder / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def write_reference(
+    folder: Path, corpus: Corpus, result: CrossFold, calibration: Calibration, mean: np.ndarray
+) -> None:
+    """Write ``reference.json``: mean human features, and the range of each family's weight in human speech.
+
+    The range is over human clips of wild pages, through the plain channel, by models that had not heard them.
+    """
+    assert result.weights is not None
+    human = ~corpus.column("synthetic") & (corpus.column("source") == "wild")
+    weights = calibration.slope_at(WINDOW_S) * result.weights[human & np.isfinite(result.weights[:, 0])]
+    ranges = {
+        family.name: [round(float(np.percentile(column, share)), 3) for share in (5, 95)]
+        for family, column in zip(FAMILIES, weights.T, strict=True)
+    }
+    document = {"mean": [float(f"{value:.6g}") for value in mean], "ranges": ranges}
+    (folder / REFERENCE_FILE).write_text(json.dumps(document) + "\n")
 
 
 def _fold_norm(weight: np.ndarray, bias: np.ndarray, norm: nn.Module) -> tuple[np.ndarray, np.ndarray]:
