@@ -21,6 +21,7 @@ from voiceguard.training.crossfold import CHANNELS, CrossFold, cross_fold, featu
 from voiceguard.training.export import export_ensemble, write_model, write_reference
 from voiceguard.training.mlp import MlpConfig, fit_mlp
 from voiceguard.training.prepare import prepare
+from voiceguard.training.probe import probe_spread, probe_trivial_cues
 from voiceguard.training.report import make_report
 
 Manifest = Annotated[Path, typer.Argument(help="manifest.csv of the corpus.", exists=True, dir_okay=False)]
@@ -85,6 +86,30 @@ def evaluate(
     """Print the cross-fold report: each fold scored by models that heard none of its groups or engine names."""
     corpus, result, _ = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
     typer.echo(make_report(corpus, result, work).to_markdown())
+
+
+def probe(
+    manifest: Manifest,
+    work: Work,
+    versions: Versions = 6,
+    members: Members = 2,
+    epochs: Epochs = 14,
+    seed: Seed = 0,
+    jobs: Jobs = 2,
+) -> None:
+    """Print what trivial cues explain of the detector, and how far a clip's score depends on its channel."""
+    corpus, result, config = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
+    cues = probe_trivial_cues(corpus, result, work)
+    typer.echo("Wild pages, plain phone, area under the curve within pages:")
+    typer.echo(f"  detector                                 {cues.detector:.3f}")
+    typer.echo(f"  classifier on trivial cues alone         {cues.cues:.3f}")
+    typer.echo(f"  detector without what the cues predict   {cues.without_cues:.3f}")
+    spread = probe_spread(corpus, work, list(range(versions)), config, seed)
+    typer.echo(
+        f"{spread.clips} clips through {spread.channels} channels each, spread of a clip's score over that of clips:"
+    )
+    typer.echo(f"  this recipe                              {spread.shipped_recipe:.2f}")
+    typer.echo(f"  the same networks, trained on clean clips {spread.clean_trained:.2f}")
 
 
 def _cross_fold(
