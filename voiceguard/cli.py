@@ -239,7 +239,7 @@ def _cues(recording: Recording, screening: Screening) -> tuple[Cues, ...]:
 def _weights(
     recording: Recording, screening: Screening, screener: Screener
 ) -> tuple[tuple[CueWeight, ...], ...]:
-    """What moved each channel's score; nothing where there is none."""
+    """Say what moved each channel's score; nothing where there is none."""
     from voiceguard.explanation import weigh
     from voiceguard.features import cut_windows
     from voiceguard.vad import speech_frames
