@@ -82,6 +82,9 @@ _ELSEWHERE = {
     ),
     "serve": _Elsewhere("voiceguard.api.commands:serve", "Run the API."),
     "key": _Elsewhere("voiceguard.api.commands:key_app", "Create, list and revoke API keys."),
+    "campaign": _Elsewhere(
+        "voiceguard.enforcement.commands:campaign_app", "List, show, split and merge campaigns."
+    ),
     "db": _Elsewhere("voiceguard.api.commands:db_app", "Prepare and upgrade the database."),
 }
 

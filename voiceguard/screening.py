@@ -11,14 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
+from voiceguard import fingerprint
 from voiceguard.audio import RATE_HZ, Limits, Recording, decode
 from voiceguard.detector import Detector, default_model_dir
 from voiceguard.errors import NoSuchChannel
 from voiceguard.features import cut_windows
-from voiceguard.vad import FRAME_SAMPLES, MIN_SCORED_S, Segment, segments, speech_frames
+from voiceguard.fingerprint import Fingerprint
+from voiceguard.vad import FRAME_S, FRAME_SAMPLES, MIN_SCORED_S, Segment, segments, speech_frames
 from voiceguard.verdict import Reason, Verdict
 
 MAX_SNR_DB = 60.0
+MIN_PRINTED_S = 3.0
+"""A channel with less speech has no fingerprint: too little to tell its recording from others."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,22 @@ class Screener:
             speech=segments(speech),
             quality=quality,
         )
+
+
+def deciding_print(recording: Recording, screening: Screening) -> Fingerprint | None:
+    """Return the fingerprint of the deciding channel's speech, None where that is too little.
+
+    Of a call with a channel for each party, it is the remote party's where that was named, else the one with
+    the highest score: the other one is of somebody who picked up, and never the same twice.
+    """
+    channel = screening.decision
+    if channel.quality.speech_s < MIN_PRINTED_S:
+        return None
+    samples = recording.channels[channel.channel]
+    speech = np.zeros(len(samples) // FRAME_SAMPLES, dtype=bool)
+    for segment in channel.speech:
+        speech[round(segment.start_s / FRAME_S) : round(segment.end_s / FRAME_S)] = True
+    return fingerprint.compute(samples, speech)
 
 
 def _strength(channel: ChannelScreening) -> tuple[bool, float, float]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import limits
 from cryptography import x509
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -116,6 +116,36 @@ class Settings(BaseSettings):
         default=None,
         description="PEM file of the STI roots that signers of Identity headers must chain to; without it no "
         "signature is checked.",
+    )
+    stream_max: PositiveInt = Field(
+        default=1000, description="Live streams that one process takes at once; one more is refused."
+    )
+    stream_max_per_key: PositiveInt = Field(
+        default=200, description="Live streams of one API key that one process takes at once."
+    )
+    stream_max_duration_s: PositiveFloat = Field(
+        default=4 * 3600.0, description="Most seconds of a live stream; then it is ended and stored."
+    )
+    stream_start_timeout_s: PositiveFloat = Field(
+        default=10.0, description="Seconds in which a live stream's start message must come."
+    )
+    stream_idle_timeout_s: PositiveFloat = Field(
+        default=60.0, description="Seconds without audio after which a live stream is ended and stored."
+    )
+    stream_max_speed: PositiveFloat = Field(
+        default=2.0,
+        description="How much faster than it speaks a live stream may send, beyond the 60 s that may come at once.",
+    )
+    audiosocket_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        default=None, description="TCP port for Asterisk's AudioSocket; without it there is none."
+    )
+    twilio_auth_tokens: dict[str, SecretStr] = Field(
+        default={},
+        description="JSON: by the prefix of an API key, the Twilio auth token whose signature stands for the key.",
+    )
+    campaign_sizes: Annotated[list[PositiveInt], AfterValidator(sorted)] = Field(
+        default=[10, 100, 1000, 10_000, 100_000],
+        description="JSON: numbers of calls at which carriers in a campaign are told that it has grown.",
     )
     webhook_allow_private: bool = Field(
         default=False,

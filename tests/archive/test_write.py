@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from voiceguard.archive.rows import COLUMNS, Row
+from voiceguard.archive.rows import COLUMNS, SCHEMA_VERSION, Row
 from voiceguard.archive.write import FORMATS, write_rows
 from voiceguard.screening import Window
 
@@ -47,7 +47,7 @@ def test_parquet_reads_back(tmp_path: Path):
     write_rows(ROWS, tmp_path / "out.parquet")
     table = pq.read_table(tmp_path / "out.parquet")
     assert table.to_pylist() == EXPECTED
-    assert table.schema.metadata[b"voiceguard.schema_version"] == b"1"
+    assert table.schema.metadata[b"voiceguard.schema_version"] == str(SCHEMA_VERSION).encode()
 
 
 def test_jsonl_reads_back(tmp_path: Path):

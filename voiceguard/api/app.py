@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 import voiceguard
-from voiceguard.api import calls, health, problems, webhooks
+from voiceguard.api import calls, campaigns, health, problems, webhooks
 from voiceguard.api.observe import Metrics, Observe
 from voiceguard.api.service import running
+from voiceguard.api.streams import audiosocket, endpoints
 from voiceguard.settings import Settings
 
 _DESCRIPTION = """\
@@ -28,7 +29,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running(chosen, metrics) as service:
+        async with running(chosen, metrics) as service, audiosocket.listening(service):
             app.state.service = service
             yield
 
@@ -41,7 +42,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,  # a redirect loses the body that was just uploaded
     )
     app.include_router(calls.router)
+    app.include_router(campaigns.router)
     app.include_router(webhooks.router)
+    app.include_router(endpoints.router)
+    app.include_router(audiosocket.router)
     app.include_router(health.router)
     problems.install(app)
     app.add_middleware(Observe, metrics=metrics)

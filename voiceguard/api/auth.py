@@ -10,6 +10,7 @@ import limits
 import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
 
 from voiceguard.api.problems import Problem, retry_after
 from voiceguard.api.service import Service, ServiceDep
@@ -34,7 +35,7 @@ def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, ApiKey]]:
         secret, now = credentials.credentials, dt.datetime.now(dt.UTC)
         if not keys.well_formed(secret):
             raise Problem("invalid_key", "The key's form or checksum is wrong; it was not copied whole.")
-        key = await service.in_thread(lambda: _find(request, service, secret, now))
+        key = await service.in_thread(lambda: find(request, service, secret, now))
         if scope not in key.scopes:
             raise Problem("insufficient_scope", f"Expected a key with the scope {scope}.")
         return key
@@ -42,7 +43,7 @@ def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, ApiKey]]:
     return _authorised
 
 
-def _find(request: Request, service: Service, secret: str, now: dt.datetime) -> ApiKey:
+def find(request: HTTPConnection, service: Service, secret: str, now: dt.datetime) -> ApiKey:
     """Return the usable key that ``secret`` opens, and count the request against its limit."""
     key = keys.find(service.engine, secret, now)
     if key is None:
@@ -56,7 +57,7 @@ def _find(request: Request, service: Service, secret: str, now: dt.datetime) -> 
     return key
 
 
-def _count(request: Request, service: Service, key: ApiKey) -> None:
+def _count(request: HTTPConnection, service: Service, key: ApiKey) -> None:
     """Count the request and note the headers that say what is left."""
     rate = limits.parse(service.settings.rate_limit)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import AsyncIterator
 from functools import partial
@@ -25,7 +26,7 @@ from voiceguard.api.models import (
 from voiceguard.api.problems import Problem
 from voiceguard.api.service import Service, ServiceDep
 from voiceguard.screening import Screening
-from voiceguard.store import audit, calls, cursors, retention
+from voiceguard.store import audit, calls, campaigns, cursors, retention
 from voiceguard.store.audit import Act, Action
 from voiceguard.store.calls import Call, Filter
 from voiceguard.store.engine import reading, writing
@@ -134,7 +135,6 @@ async def list_calls(
         verdict=verdict,
         caller=caller,
         callee=callee,
-        campaign_id=campaign,
         started_from=started_from,
         started_to=started_to,
         score_from=score_from,
@@ -143,7 +143,14 @@ async def list_calls(
 
     def _page() -> list[tuple[Call, Screening]]:
         with reading(service.engine) as connection:
-            return calls.page(connection, wanted, before_seq=before_seq, limit=limit + 1)
+            in_campaign = campaigns.resolve(connection, campaign) if campaign is not None else None
+            survivor = in_campaign[1] if in_campaign else campaign
+            return calls.page(
+                connection,
+                dataclasses.replace(wanted, campaign_id=survivor),
+                before_seq=before_seq,
+                limit=limit + 1,
+            )
 
     found = await service.in_thread(_page)
     shown = found[:limit]

@@ -19,6 +19,7 @@ from voiceguard.settings import Settings
 from voiceguard.store import keys, migrate
 from voiceguard.store.engine import connect
 from voiceguard.store.keys import Scope
+from voiceguard.telephony.streams.events import MAX_MESSAGE_BYTES
 
 key_app = typer.Typer(help="API keys of carriers.", no_args_is_help=True)
 db_app = typer.Typer(help="The database.", no_args_is_help=True)
@@ -39,6 +40,9 @@ def serve(
             host=host or settings.host,
             port=settings.port if port is None else port,
             http="httptools",
+            ws="websockets-sansio",
+            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_per_message_deflate=False,  # audio does not compress, and each context takes 300 kB
             log_config=None,
             access_log=False,
             server_header=False,

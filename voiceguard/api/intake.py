@@ -6,7 +6,7 @@ Steps, in this order; the numbers stand in the code:
 2. Its idempotency key may have an answer already.
 3. It is screened while the disk takes the bytes.
 4. The recording moves to its place.
-5. Call, screening, idempotent answer, events and audit rows are committed in one transaction.
+5. Call, screening, campaign, idempotent answer, events and audit rows are committed in one transaction.
 
 A crash before 5 leaves a temporary file, which the next start removes, or a recording without a call, which
 the retry adopts or the upkeep removes. After 5 everything is there.
@@ -21,7 +21,7 @@ import datetime as dt
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -34,7 +34,10 @@ from voiceguard.api.identity import read_identity
 from voiceguard.api.models import CallIn, CallOut
 from voiceguard.api.problems import Problem
 from voiceguard.api.service import Service
+from voiceguard.enforcement import campaigns
+from voiceguard.enforcement.campaigns import Joined
 from voiceguard.errors import StorageFull
+from voiceguard.fingerprint import Fingerprint
 from voiceguard.screening import Screening
 from voiceguard.store import audit, calls, commitments, idempotency, outbox
 from voiceguard.store.calls import NewCall
@@ -81,6 +84,17 @@ async def screen(
     return screening
 
 
+async def screen_and_print(
+    service: Service, incoming: Upload, name: str | None, remote_channel: int | None
+) -> tuple[Screening, Fingerprint | None]:
+    """Screen an upload that is to be stored, and fingerprint what decides."""
+    screening, fingerprint, seconds = await service.pool.screen_and_print(
+        incoming.path, name=name, remote_channel=remote_channel
+    )
+    note_screening(service, screening, seconds)
+    return screening, fingerprint
+
+
 def note_screening(service: Service, screening: Screening, seconds: float) -> None:
     """Count a screening in the metrics."""
     service.admission.screened(seconds)
@@ -104,14 +118,29 @@ async def take(
             return known, True
     syncing = asyncio.create_task(asyncio.to_thread(incoming.sync))  # step 3
     try:
-        screening = await screen(service, incoming, form, call.remote_channel)
+        screening, fingerprint = await screen_and_print(service, incoming, form.filename, call.remote_channel)
     finally:
         await syncing
-    answer = StoredAnswer(print_, call.id, 201, CallOut.of(call, screening).model_dump_json())
+    said = CallOut.of(call, screening)
+
+    def _answer(joined: Joined) -> StoredAnswer:
+        text = said.model_copy(update=joined_members(joined)).model_dump_json()
+        return StoredAnswer(print_, call.id, 201, text)
+
     try:
-        await service.in_thread(
-            lambda: store(service, key, incoming, call, screening, idempotency_key, answer)
+        answer = await service.in_thread(
+            lambda: store(
+                service,
+                key,
+                incoming,
+                call,
+                screening,
+                fingerprint,
+                answer=_answer,
+                idempotency_key=idempotency_key,
+            )
         )
+        assert answer is not None
     except sa.exc.IntegrityError:
         # Two requests with one key in two processes that could not see each other: the first one counts.
         if idempotency_key is None:
@@ -129,21 +158,49 @@ def store(
     incoming: Upload,
     call: NewCall,
     screening: Screening,
+    fingerprint: Fingerprint | None = None,
+    *,
+    answer: Callable[[Joined], StoredAnswer] | None = None,
     idempotency_key: str | None = None,
-    answer: StoredAnswer | None = None,
-) -> None:
-    """Store a screened call and all that hangs on it; posted calls and live ones alike."""
+) -> StoredAnswer | None:
+    """Store a screened call and all that hangs on it; posted calls and live ones alike.
+
+    Returns what ``answer`` makes of the campaign that the call has joined; the key, if there is one, gets the
+    same answer from now on.
+    """
     service.recordings.put(incoming)  # step 4
     acts = commitments.received(call, screening, actor=key.id, carrier=key.carrier_name)
+    with service.metrics.lookup_seconds.time():
+        found = campaigns.look_up(service.engine, screening, fingerprint)
     with writing(service.engine) as connection:  # step 5
-        calls.insert(connection, service.recordings, call, screening)
-        if idempotency_key is not None and answer is not None:
-            idempotency.remember(connection, call.carrier_id, idempotency_key, answer)
-        _announce(connection, call, screening)
+        calls.claim(connection, service.recordings, screening)
+        joined = campaigns.join(connection, call, screening, found, sizes=service.settings.campaign_sizes)
+        calls.insert_claimed(
+            connection,
+            call,
+            screening,
+            campaign_id=joined.campaign_id,
+            announcement=joined.announcement,
+        )
+        answered = answer(joined) if answer is not None else None
+        if idempotency_key is not None and answered is not None:
+            idempotency.remember(connection, call.carrier_id, idempotency_key, answered)
+        _announce(connection, call, screening, joined)
         audit.append(connection, *acts)
+    service.metrics.joined.labels(joined.how).inc()
+    return answered
 
 
-def _announce(connection: sa.Connection, call: NewCall, screening: Screening) -> None:
+def joined_members(joined: Joined) -> dict[str, Any]:
+    """Return the members of a call's answer that its campaign decides."""
+    return {
+        "campaign_id": joined.campaign_id,
+        "prerecorded": joined.calls > 1,
+        "announcement": joined.announcement,
+    }
+
+
+def _announce(connection: sa.Connection, call: NewCall, screening: Screening, joined: Joined) -> None:
     decision = screening.decision
     data = {
         "call_id": call.id,
@@ -152,6 +209,8 @@ def _announce(connection: sa.Connection, call: NewCall, screening: Screening) ->
         "reason": decision.reason,
         "score": decision.score,
         "sha256": screening.sha256,
+        "campaign_id": joined.campaign_id,
+        "prerecorded": joined.calls > 1,
     }
     outbox.enqueue(connection, EventType.CALL_SCREENED, call.carrier_id, data, now=call.received_at)
     if decision.verdict is Verdict.SYNTHETIC:

@@ -201,6 +201,15 @@ class _CallBase(BaseModel):
     remote_channel: int | None
     stream: StreamOut | None = Field(None, description="How a live call came; null for a posted one.")
     campaign_id: str | None = Field(description="The campaign that the recording belongs to.")
+    prerecorded: bool = Field(
+        False,
+        description="The same recording was heard in another call too. Evidence of its own, apart from the "
+        "verdict.",
+    )
+    announcement: str | None = Field(
+        None,
+        description="Name of the network's announcement that the recording is; such a call is in no campaign.",
+    )
 
 
 class CallSummary(_CallBase):
@@ -211,7 +220,8 @@ class CallSummary(_CallBase):
     @classmethod
     def of(cls, call: Call, screening: Screening) -> Self:
         """Return the call as it stands in a list."""
-        return cls.model_validate({**dataclasses.asdict(call), "screening": ScreeningSummary.of(screening)})
+        said = {"prerecorded": call.prerecorded, "screening": ScreeningSummary.of(screening)}
+        return cls.model_validate({**dataclasses.asdict(call), **said})
 
 
 class CallOut(_CallBase):
@@ -225,8 +235,9 @@ class CallOut(_CallBase):
 
     @classmethod
     def of(cls, call: NewCall, screening: Screening) -> Self:
-        """Return the call as it is answered; one just received is in no campaign yet."""
-        values = {"campaign_id": None, **dataclasses.asdict(call), "screening": ScreeningOut.of(screening)}
+        """Return the call as it is answered; one that is not stored yet is in no campaign."""
+        said = {"campaign_id": None, "prerecorded": isinstance(call, Call) and call.prerecorded}
+        values = {**said, **dataclasses.asdict(call), "screening": ScreeningOut.of(screening)}
         return cls.model_validate(values)
 
 

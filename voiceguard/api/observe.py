@@ -55,6 +55,8 @@ def configure_logs(level: str) -> None:
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # uvicorn notes each WebSocket with its query, which may hold phone numbers.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "WebSocket" not in str(record.msg))
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it quotes what was sent
 
 
@@ -85,8 +87,30 @@ class Metrics:
         self.verdicts = Counter(
             "voiceguard_verdicts", "Screenings by verdict.", ["verdict"], registry=self.registry
         )
+        self.joined = Counter(
+            "voiceguard_campaign_joins",
+            "Calls stored, by how they came to their campaign.",
+            ["how"],
+            registry=self.registry,
+        )
+        self.lookup_seconds = Histogram(
+            "voiceguard_campaign_lookup_seconds",
+            "Seconds that it took to look a recording up among all that are known.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1),
+            registry=self.registry,
+        )
         self.in_flight = Gauge(
             "voiceguard_uploads_in_flight", "Uploads being handled.", registry=self.registry
+        )
+        self.streams = Gauge("voiceguard_streams", "Live streams connected.", registry=self.registry)
+        self.stream_ends = Counter(
+            "voiceguard_stream_ends", "Live streams ended.", ["protocol", "ended"], registry=self.registry
+        )
+        self.look_seconds = Histogram(
+            "voiceguard_look_seconds",
+            "Seconds that a look at a running stream took in its process.",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+            registry=self.registry,
         )
         self.workers = Gauge(
             "voiceguard_screening_workers", "Screening processes alive.", registry=self.registry

@@ -23,6 +23,7 @@ import structlog
 from voiceguard.api import worker
 from voiceguard.audio import Limits
 from voiceguard.errors import DamagedRecording, VoiceGuardError
+from voiceguard.fingerprint import Fingerprint
 from voiceguard.screening import Screening
 from voiceguard.streaming import Look
 
@@ -84,16 +85,9 @@ class ScreeningPool:
         return len(self._lanes)
 
     async def screen(
-        self,
-        path: Path,
-        *,
-        name: str | None = None,
-        remote_channel: int | None = None,
-        fingerprint: bool = True,
+        self, path: Path, *, name: str | None = None, remote_channel: int | None = None
     ) -> tuple[Screening, float]:
         """Screen a file; return the screening and the seconds it took.
-
-        With ``fingerprint``, the screening brings what it takes to find the call's campaign.
 
         Raises
         ------
@@ -102,7 +96,13 @@ class ScreeningPool:
         NoWorker
             None of the processes came free.
         """
-        return await self._run(worker.screen, str(path), name, remote_channel, self._limits, fingerprint)
+        return await self._run(worker.screen, str(path), name, remote_channel, self._limits)
+
+    async def screen_and_print(
+        self, path: Path, *, name: str | None = None, remote_channel: int | None = None
+    ) -> tuple[Screening, Fingerprint | None, float]:
+        """Screen a file of a call that is stored, and fingerprint it. Raises as `screen` does."""
+        return await self._run(worker.screen_and_print, str(path), name, remote_channel, self._limits)
 
     async def look(
         self, stream: worker.StreamSoFar, *, remote_channel: int | None = None

@@ -52,6 +52,9 @@ _HTTP = (
     Kind("in_flight", 409, "A request with this Idempotency-Key is being handled.", "Retry in a second."),
     Kind("webhook_disabled", 409, "The webhook is disabled.", "Enable it first: PATCH with enabled true."),
     Kind("too_many_webhooks", 409, "The carrier has as many webhooks as it may.", "Delete one first."),
+    Kind(
+        "uuid_in_use", 409, "A call has been announced with this UUID.", "Announce each call with its own."
+    ),
     Kind("call_deleted", 410, "The call was deleted.", "Nothing; deleted_at and reason say when and why."),
     Kind("gone", 410, "What was here is gone.", "Nothing."),
     Kind("request_too_large", 413, "The request is larger than it may be.", "Send less."),
@@ -74,6 +77,12 @@ _HTTP = (
     Kind("rate_limited", 429, "The API key made too many requests.", "Wait for Retry-After."),
     Kind(
         "too_many_uploads", 429, "The carrier has too many uploads at once.", "Wait for one to be answered."
+    ),
+    Kind(
+        "too_many_streams",
+        429,
+        "The API key has as many live streams as it may.",
+        "Wait until one ends, or raise VOICEGUARD_STREAM_MAX_PER_KEY.",
     ),
     Kind("client_error", 400, "The request can't be answered.", "Correct the request."),
     Kind(

@@ -20,6 +20,7 @@ from voiceguard.api.admission import Admission
 from voiceguard.api.delivery import Sender, sending
 from voiceguard.api.observe import Metrics
 from voiceguard.api.pool import ScreeningPool
+from voiceguard.api.streams.hub import Hub
 from voiceguard.audio import Limits
 from voiceguard.errors import StoreError
 from voiceguard.settings import Settings, read_certificates
@@ -47,6 +48,7 @@ class Service:
     admission: Admission
     in_flight: idempotency.InFlight
     counters: Counters
+    streams: Hub
     trust_anchors: tuple[x509.Certificate, ...]
     metrics: Metrics
     threads: anyio.CapacityLimiter
@@ -91,6 +93,7 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
         ),
         in_flight=idempotency.InFlight(engine),
         counters=Counters(engine),
+        streams=Hub(settings.stream_max, settings.stream_max_per_key, metrics),
         trust_anchors=tuple(read_certificates(settings.stir_trust_anchors))
         if settings.stir_trust_anchors
         else (),

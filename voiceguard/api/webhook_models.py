@@ -10,13 +10,14 @@ from voiceguard.api.addresses import MAX_URL_CHARS
 from voiceguard.api.models import Moment
 from voiceguard.store.outbox import State
 
-Wanted = Literal["call.screened", "call.flagged"]
+Wanted = Literal["call.screened", "call.flagged", "campaign.grown"]
 Events = Annotated[
     list[Wanted],
     Field(
         min_length=1,
         max_length=10,
-        description="call.screened: every call; call.flagged: those whose verdict is synthetic.",
+        description="call.screened: every call; call.flagged: those whose verdict is synthetic; campaign.grown: "
+        "a campaign with calls of yours has reached a set size.",
     ),
 ]
 Url = Annotated[

@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from voiceguard.audio import Limits
-from voiceguard.screening import Screener, Screening
+from voiceguard.audio import Limits, decode
+from voiceguard.fingerprint import Fingerprint
+from voiceguard.screening import Screener, Screening, deciding_print
 from voiceguard.streaming import MAX_LOOK_S, Look, look_at
 from voiceguard.telephony.streams import AudioFormat, wav_bytes
 
@@ -56,6 +57,18 @@ def screen(
     began = time.perf_counter()
     screening = _screener.screen(Path(path), name=name, remote_channel=remote_channel, limits=limits)
     return screening, time.perf_counter() - began
+
+
+def screen_and_print(
+    path: str, name: str | None, remote_channel: int | None, limits: Limits
+) -> tuple[Screening, Fingerprint | None, float]:
+    """Do what `screen` does for a call that is stored: its recording is to be known again."""
+    if _screener is None:
+        raise RuntimeError("expected start() before screen_and_print()")
+    began = time.perf_counter()
+    recording = decode(Path(path), name=name, limits=limits)
+    screening = _screener.screen_recording(recording, remote_channel)
+    return screening, deciding_print(recording, screening), time.perf_counter() - began
 
 
 def look(stream: StreamSoFar, remote_channel: int | None, limits: Limits) -> tuple[Look, float]:

@@ -12,14 +12,14 @@ import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from voiceguard.archive.rows import SCHEMA_VERSION, Scored, from_json, to_json
 
-_LAYOUT_VERSION = 1
+_LAYOUT_VERSION = 2
 _COMMIT_EVERY_S = 1.0
 _COMMIT_EVERY_FILES = 500
 _PAGE_FILES = 1000
@@ -31,7 +31,8 @@ CREATE TABLE files (
     mtime_ns INTEGER,
     made_by TEXT NOT NULL,   -- the detector and schema the result stands for
     content TEXT,            -- SHA-256 and extension; NULL when the bytes could not be read
-    result TEXT NOT NULL     -- JSON, see rows.to_json
+    result TEXT NOT NULL,    -- JSON, see rows.to_json
+    fingerprint BLOB         -- of the deciding channel; NULL where there is none
 );
 CREATE INDEX files_by_content ON files (content, made_by);
 """
@@ -168,18 +169,26 @@ class Journal:
     def known(self, content: str) -> Scored | None:
         """Return the result of the same content under another path, if there is one."""
         found = self._execute(
-            "SELECT path, result FROM files WHERE content = ? AND made_by = ? LIMIT 1",
+            "SELECT path, result, fingerprint FROM files WHERE content = ? AND made_by = ? LIMIT 1",
             (content, self._made_by),
         ).fetchone()
-        return from_json(os.fsdecode(found[0]), found[1]) if found else None
+        return from_json(os.fsdecode(found[0]), found[1], found[2]) if found else None
 
     def record(self, job: Job, content: str | None, result: Scored) -> None:
         """Keep a file's result; it is on disk within about a second, or after :meth:`commit`."""
         self._begin()
         path = os.fsencode(job.path)
         self._execute(
-            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
-            (path, job.size_bytes, job.mtime_ns, self._made_by, content, to_json(result)),
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                path,
+                job.size_bytes,
+                job.mtime_ns,
+                self._made_by,
+                content,
+                to_json(result),
+                result.fingerprint,
+            ),
         )
         self._execute("UPDATE wanted SET done = 1 WHERE path = ?", (path,))
         self._uncommitted += 1
@@ -189,18 +198,32 @@ class Journal:
         ):
             self.commit()
 
-    def results(self) -> Iterator[Scored]:
-        """Yield every result, in path order (byte by byte)."""
+    def fingerprints(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the content and the fingerprint of every recording that has one, in path order."""
         self.commit()
         last = b""
         while page := self._execute(
-            "SELECT path, result FROM files JOIN wanted USING (path) WHERE path > ? AND done"
+            "SELECT path, content, fingerprint FROM files JOIN wanted USING (path)"
+            " WHERE path > ? AND done AND fingerprint IS NOT NULL ORDER BY path LIMIT ?",
+            (last, _PAGE_FILES),
+        ).fetchall():
+            last = page[-1][0]
+            for _, content, fingerprint in page:
+                yield content, fingerprint
+
+    def results(self, campaign_of: Callable[[str], str | None] = lambda _: None) -> Iterator[Scored]:
+        """Yield every result with the campaign of its content, in path order (byte by byte)."""
+        self.commit()
+        last = b""
+        while page := self._execute(
+            "SELECT path, result, content FROM files JOIN wanted USING (path) WHERE path > ? AND done"
             " ORDER BY path LIMIT ?",
             (last, _PAGE_FILES),
         ).fetchall():
             last = page[-1][0]
-            for path, result in page:
-                yield from_json(os.fsdecode(path), result)
+            for path, result, content in page:
+                found = from_json(os.fsdecode(path), result)
+                yield found if content is None else found.in_campaign(campaign_of(content))
 
     def commit(self) -> None:
         """Put every recorded result on disk."""

@@ -16,6 +16,7 @@ from voiceguard.archive.scan import ROWS_SHOWN
 
 _LINE_EVERY_S = 15.0
 _LEFT_OUT_SHOWN = 6
+_GROUPED_EVERY = 100
 
 
 class Progress:
@@ -32,6 +33,7 @@ class Progress:
         self.total = 0
         self.verdicts: Counter[str | None] = Counter()
         self.done_before = 0
+        self.grouped_count = 0
         self._audio_s = 0.0
         self._began_at = time.monotonic()
 
@@ -52,6 +54,10 @@ class Progress:
         """Count one more recording."""
         self.verdicts[result.verdict] += 1
         self._audio_s += result.rows[0].duration_s or 0.0
+
+    def grouped(self) -> None:
+        """Count one more recording whose copies were looked for, after all are scored."""
+        self.grouped_count += 1
 
     @property
     def done(self) -> int:
@@ -103,6 +109,13 @@ class LineProgress(Progress):
                 flush=True,
             )
 
+    def grouped(self) -> None:
+        """Count, and say so every few seconds."""
+        super().grouped()
+        if time.monotonic() - self._said_at >= _LINE_EVERY_S:
+            self._said_at = time.monotonic()
+            print(_grouping(self), file=self._stream, flush=True)
+
 
 class BarProgress(Progress):
     """A bar in a terminal."""
@@ -141,6 +154,12 @@ class BarProgress(Progress):
         super().add(result)
         self._bar.update(self._task, completed=self.done, rate=self.rate, counts=_counts(self.verdicts))
 
+    def grouped(self) -> None:
+        """Say how far it is under the full bar."""
+        super().grouped()
+        if self.grouped_count % _GROUPED_EVERY == 0:
+            self._bar.update(self._task, rate=_grouping(self))
+
 
 def on_stderr(*, keeps_rows: bool) -> Progress:
     """Return the progress that suits standard error."""
@@ -163,6 +182,10 @@ def _opening(progress: Progress, left_out: Counter[str]) -> list[str]:
     if progress.total > ROWS_SHOWN and not progress.keeps_rows:
         lines.append("Only the summary will be printed: -o FILE.parquet keeps the rows.")
     return lines
+
+
+def _grouping(progress: Progress) -> str:
+    return f"Looking for copies: {progress.grouped_count:,} of up to {progress.total:,} recordings"
 
 
 def _counts(verdicts: Counter[str | None]) -> str:

@@ -13,7 +13,7 @@ from voiceguard.screening import Window
 if TYPE_CHECKING:
     from voiceguard.screening import Screening
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever a column of :class:`Row` changes; written into Parquet metadata and the journal."""
 
 
@@ -41,9 +41,12 @@ class Row:
     error: str | None = None
     """``code: message``; :mod:`voiceguard.errors` and :mod:`voiceguard.archive.worker` list the codes."""
     windows: tuple[Window, ...] | None = None
+    campaign: str | None = None
+    """Rows with the same one carry the same recording, however coded; only the deciding channel has one."""
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
+_IN_JSON = [name for name in COLUMNS if name not in ("path", "campaign")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,22 @@ class Scored:
         The recording's verdict, that of its deciding channel; None when the file could not be screened.
     rows
         At least one, ordered by channel.
+    deciding
+        Which of the rows decides.
+    fingerprint
+        Of the deciding channel, as bytes; None where there is too little speech.
     """
 
     verdict: str | None
     rows: tuple[Row, ...]
+    deciding: int = 0
+    fingerprint: bytes | None = None
+
+    def in_campaign(self, campaign: str | None) -> Scored:
+        """Return the result with its campaign in the deciding row."""
+        rows = list(self.rows)
+        rows[self.deciding] = dataclasses.replace(rows[self.deciding], campaign=campaign)
+        return dataclasses.replace(self, rows=tuple(rows))
 
 
 def printable_path(path: str) -> str:
@@ -67,7 +82,7 @@ def printable_path(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def scored(path: str, screening: Screening) -> Scored:
+def scored(path: str, screening: Screening, fingerprint: bytes | None = None) -> Scored:
     """Make the rows of a screened recording."""
     rows = tuple(
         Row(
@@ -88,7 +103,7 @@ def scored(path: str, screening: Screening) -> Scored:
         )
         for channel in screening.channels
     )
-    return Scored(screening.decision.verdict.value, rows)
+    return Scored(screening.decision.verdict.value, rows, screening.deciding_channel, fingerprint)
 
 
 def failed(path: str, code: str, message: str, sha256: str | None = None) -> Scored:
@@ -99,25 +114,26 @@ def failed(path: str, code: str, message: str, sha256: str | None = None) -> Sco
 def for_path(result: Scored, path: str) -> Scored:
     """Return the same result for another file with the same content."""
     name = printable_path(path)
-    return Scored(result.verdict, tuple(dataclasses.replace(row, path=name) for row in result.rows))
+    rows = tuple(dataclasses.replace(row, path=name) for row in result.rows)
+    return dataclasses.replace(result, rows=rows)
 
 
 def to_json(result: Scored) -> str:
-    """Write a result as JSON, without the path; :func:`from_json` reads it back exactly."""
+    """Write a result as JSON; :func:`from_json` reads it back exactly, but for path, print and campaign."""
     rows = []
     for row in result.rows:
-        fields = {name: getattr(row, name) for name in COLUMNS[1:]}
+        fields = {name: getattr(row, name) for name in _IN_JSON}
         if row.windows is not None:
             fields["windows"] = [(window.start_s, window.end_s, window.score) for window in row.windows]
         rows.append(fields)
-    return json.dumps([result.verdict, rows], separators=(",", ":"), allow_nan=False)
+    return json.dumps([result.verdict, rows, result.deciding], separators=(",", ":"), allow_nan=False)
 
 
-def from_json(path: str, text: str) -> Scored:
+def from_json(path: str, text: str, fingerprint: bytes | None = None) -> Scored:
     """Read what :func:`to_json` wrote."""
-    verdict, rows = json.loads(text)
+    verdict, rows, deciding = json.loads(text)
     name = printable_path(path)
     for fields in rows:
         if fields["windows"] is not None:
             fields["windows"] = tuple(Window(*window) for window in fields["windows"])
-    return Scored(verdict, tuple(Row(path=name, **fields) for fields in rows))
+    return Scored(verdict, tuple(Row(path=name, **fields) for fields in rows), deciding, fingerprint)

@@ -1,4 +1,4 @@
-"""A scan from start to end: find, score, write."""
+"""A scan from start to end: find, score, group, write."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceguard.archive.find import Finder
+from voiceguard.archive.group import Groups
 from voiceguard.archive.journal import Journal
 from voiceguard.archive.pool import Pool
 from voiceguard.archive.rows import Row, Scored
@@ -152,23 +153,29 @@ def scan(
     limits = WorkerLimits(settings.time_limit_s, settings.memory_limit_bytes)
     tally = Tally(left_out=finder.left_out)
     journal = Journal(journal_path)
-    with contextlib.closing(journal), Pool(settings.jobs, settings.model_dir, limits) as pool:
-        journal.want(finder.files(sources))
-        journal.resume(pool.made_by())
-        progress.begin(journal.count(), journal.verdicts(), finder.left_out)
-        for outcome in pool.score(journal.to_do(), journal.known):
-            journal.record(outcome.job, outcome.content, outcome.result)
-            progress.add(outcome.result)
+    with contextlib.closing(journal):
+        with Pool(settings.jobs, settings.model_dir, limits) as pool:
+            journal.want(finder.files(sources))
+            journal.resume(pool.made_by())
+            progress.begin(journal.count(), journal.verdicts(), finder.left_out)
+            for outcome in pool.score(journal.to_do(), journal.known):
+                journal.record(outcome.job, outcome.content, outcome.result)
+                progress.add(outcome.result)
         assert journal.count(done=False) == 0, "every file has exactly one result"
-        rows = tally.count(journal.results())
-        if output is None:
-            for _ in rows:
-                pass
-        else:
-            try:
-                write_rows(rows, output)
-            except OSError as error:
-                raise OutputError(f"can't write {output}: {error.strerror or error}") from error
+        with contextlib.closing(Groups()) as groups:
+            for content, fingerprint in journal.fingerprints():
+                groups.add(content, fingerprint)
+                progress.grouped()
+            groups.settle()
+            rows = tally.count(journal.results(groups.campaign_of))
+            if output is None:
+                for _ in rows:
+                    pass
+            else:
+                try:
+                    write_rows(rows, output)
+                except OSError as error:
+                    raise OutputError(f"can't write {output}: {error.strerror or error}") from error
     journal.delete()
     return tally
 

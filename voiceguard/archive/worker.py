@@ -115,14 +115,18 @@ def run(connection: Connection, model_dir: Path | None, limits: WorkerLimits) ->
 
 
 def _made_by(screener: Screener) -> str:
+    from voiceguard import fingerprint
+
     record = screener.detector.record
     # Not the name alone: graph, features and thresholds decide too, and a name can be used again.
-    fingerprint = hashlib.sha256(repr(record).encode()).hexdigest()[:16]
-    return f"voiceguard {__version__}, model {record.id} {fingerprint}"
+    digest = hashlib.sha256(repr(record).encode()).hexdigest()[:16]
+    return f"voiceguard {__version__}, model {record.id} {digest}, fingerprint {fingerprint.VERSION}"
 
 
 def _serve(connection: Connection, screener: Screener, path: str, time_s: float) -> Done | None:
     from voiceguard.archive import rows
+    from voiceguard.audio import decode
+    from voiceguard.screening import deciding_print
 
     sha256 = None
     try:
@@ -133,7 +137,10 @@ def _serve(connection: Connection, screener: Screener, path: str, time_s: float)
         if not connection.recv():
             return None
         with _time_limit(time_s):
-            return Done(rows.scored(path, screener.screen(data, name=Path(path).name)))
+            recording = decode(data, name=Path(path).name)
+            screening = screener.screen_recording(recording)
+            found = deciding_print(recording, screening)
+            return Done(rows.scored(path, screening, found.to_bytes() if found else None))
     except AudioError as error:
         return Done(rows.failed(path, error.code, str(error), sha256))
     except FileNotFoundError:

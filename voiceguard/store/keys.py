@@ -123,6 +123,16 @@ def find(engine: sa.Engine, secret: str, now: dt.datetime) -> ApiKey | None:
     return key
 
 
+def named(engine: sa.Engine, which: str) -> ApiKey | None:
+    """Return the key with this id or prefix, also an expired or revoked one."""
+    column = schema.api_keys.c
+    with reading(engine) as connection:
+        row = connection.execute(
+            _query().where(sa.or_(column.id == which, column.prefix == which))
+        ).one_or_none()
+    return _key(row) if row else None
+
+
 def all_keys(engine: sa.Engine) -> list[ApiKey]:
     """Return every key, oldest first."""
     with reading(engine) as connection:

@@ -46,6 +46,8 @@ class EventType(enum.StrEnum):
     """A call's verdict is ``synthetic``."""
     CAMPAIGN_GROWN = "campaign.grown"
     """A campaign with calls of the carrier has reached a set size."""
+    STREAM_VERDICT = "stream.verdict"
+    """A live call has a verdict before its end."""
     TEST = "webhook.test"
     """The carrier asked for a trial of one endpoint."""
 

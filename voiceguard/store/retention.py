@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 import sqlalchemy as sa
 
-from voiceguard.store import audit, schema
+from voiceguard.store import audit, campaigns, schema
 from voiceguard.store.audit import Act, Action
 from voiceguard.store.engine import reading, writing
 from voiceguard.store.recordings import Recordings
@@ -63,7 +63,13 @@ def delete_call(engine: sa.Engine, recordings: Recordings, call_id: str, *, acto
     with writing(engine) as connection:
         row = connection.execute(
             sa.select(
-                calls.seq, calls.carrier_id, calls.recording_sha256, calls.received_at, screenings.verdict
+                calls.seq,
+                calls.carrier_id,
+                calls.recording_sha256,
+                calls.campaign_id,
+                calls.started_at,
+                calls.received_at,
+                screenings.verdict,
             )
             .join(schema.screenings)
             .where(calls.id == call_id, calls.held.is_(False))
@@ -82,6 +88,11 @@ def delete_call(engine: sa.Engine, recordings: Recordings, call_id: str, *, acto
         connection.execute(sa.delete(schema.idempotency).where(schema.idempotency.c.call_id == call_id))
         shared = connection.scalar(
             sa.select(sa.exists().where(calls.recording_sha256 == row.recording_sha256))
+        )
+        if not shared:
+            campaigns.forget_recording(connection, row.recording_sha256)
+        campaigns.forget_call(
+            connection, campaign_id=row.campaign_id, carrier_id=row.carrier_id, started_at=row.started_at
         )
         connection.execute(
             sa.insert(schema.tombstones).values(
