@@ -60,7 +60,7 @@ def test_what_is_no_hash_is_no_name(recordings: Recordings) -> None:
 def test_stored_files_are_read_only_and_private(tmp_path: Path) -> None:
     recordings = Recordings(str(tmp_path / "r"), tmp_path)
     sha256 = keep(recordings, AUDIO)
-    path = tmp_path / "r" / "sha256" / sha256[:2] / sha256[2:4] / sha256
+    path = tmp_path / "r" / "sha256" / sha256[:2] / sha256
     assert stat.S_IMODE(path.stat().st_mode) == 0o400
     assert stat.S_IMODE((tmp_path / "r").stat().st_mode) == 0o700
 

@@ -210,7 +210,7 @@ class Recordings:
     def _place(self, sha256: str) -> str:
         if not _SHA256.fullmatch(sha256):
             raise ValueError(f"expected a SHA-256 in lower-case hexadecimal, got {sha256!r}")
-        return f"{self._root}/sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+        return f"{self._root}/sha256/{sha256[:2]}/{sha256}"
 
 
 def _make_durable_folders(folder: Path, root: Path) -> None:

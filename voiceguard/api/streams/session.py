@@ -25,6 +25,7 @@ from voiceguard.api.streams.ends import End, StreamCut
 from voiceguard.api.streams.spool import Spool
 from voiceguard.api.worker import StreamSoFar
 from voiceguard.errors import AudioError, StoreError, UnsupportedStream, VoiceGuardError
+from voiceguard.fingerprint import Fingerprint
 from voiceguard.screening import Screening
 from voiceguard.store import outbox
 from voiceguard.store.engine import writing
@@ -226,19 +227,21 @@ class LiveStream:
             channels = audio_format.channels * len(self._spool.sizes)
             if posted.remote_channel is not None and posted.remote_channel >= channels:
                 posted = posted.model_copy(update={"remote_channel": None})
-            screening = await self._screen(upload.path, posted.remote_channel)
+            screening, fingerprint = await self._screen(upload.path, posted.remote_channel)
             call = await self._service.in_thread(
                 lambda: intake.new_call(posted, self._key, self._service.trust_anchors)
             )
             call = dataclasses.replace(call, id=self.call_id, stream=self._said(end))
-            await self._store(lambda: intake.store(self._service, self._key, upload, call, screening))
+            await self._store(
+                lambda: intake.store(self._service, self._key, upload, call, screening, fingerprint)
+            )
         summary = ScreeningSummary.of(screening).model_dump(mode="json")
         return {**told, "call_id": self.call_id, "screening": summary}
 
-    async def _screen(self, path: Any, remote_channel: int | None) -> Screening:
+    async def _screen(self, path: Any, remote_channel: int | None) -> tuple[Screening, Fingerprint | None]:
         for attempt in range(_STORE_ATTEMPTS):
             try:
-                screening, seconds = await self._service.pool.screen(
+                screening, fingerprint, seconds = await self._service.pool.screen_and_print(
                     path, name="stream.wav", remote_channel=remote_channel
                 )
             except NoWorker:
@@ -248,10 +251,10 @@ class LiveStream:
             except AudioError:
                 raise
             intake.note_screening(self._service, screening, seconds)
-            return screening
+            return screening, fingerprint
         raise NoWorker
 
-    async def _store(self, store: Callable[[], None]) -> None:
+    async def _store(self, store: Callable[[], object]) -> None:
         """Store; while the store does not answer, wait: nobody can send this call again."""
         for attempt in range(_STORE_ATTEMPTS):
             try:
