@@ -85,6 +85,8 @@ _ELSEWHERE = {
     "campaign": _Elsewhere(
         "voiceguard.enforcement.commands:campaign_app", "List, show, split and merge campaigns."
     ),
+    "evidence": _Elsewhere("voiceguard.evidence.commands:evidence_app", "Make and verify evidence packages."),
+    "audit": _Elsewhere("voiceguard.evidence.commands:audit_app", "Check the audit log."),
     "db": _Elsewhere("voiceguard.api.commands:db_app", "Prepare and upgrade the database."),
 }
 

@@ -17,12 +17,11 @@ import voiceguard
 from voiceguard.detector import default_model_dir, read_record
 from voiceguard.errors import VoiceGuardError
 from voiceguard.settings import Settings
-from voiceguard.store import audit, checkpoints, models, signing
+from voiceguard.store import audit, checkpoints, models, signing, timestamps
 from voiceguard.store.checkpoints import Stamp
 from voiceguard.store.engine import writing
 from voiceguard.store.recordings import Recordings
 from voiceguard.store.signing import SigningKey
-from voiceguard.store.timestamps import Authority
 
 _OF_THE_MACHINE = {
     "data_dir",
@@ -61,7 +60,7 @@ async def sealing(settings: Settings, engine: sa.Engine, recordings: Recordings)
         The service can't sign, or its settings name roots or a model that can't be read.
     """
     key = await asyncio.to_thread(signing.open_key, settings)
-    ask = stamp(settings)
+    ask = await asyncio.to_thread(timestamps.stamp, settings, _without_timestamp)
     await asyncio.to_thread(_begin, settings, engine, recordings, key)
     sealing = asyncio.create_task(_keep_sealing(settings, engine, key, ask))
     try:
@@ -71,26 +70,6 @@ async def sealing(settings: Settings, engine: sa.Engine, recordings: Recordings)
         with contextlib.suppress(asyncio.CancelledError):
             await sealing
         await asyncio.to_thread(_seal, engine, key, ask)
-
-
-def stamp(settings: Settings) -> Stamp | None:
-    """Return what asks the time-stamping authority that is set, None without one.
-
-    An authority that is down must not keep checkpoints from being signed: the checkpoint then has no stamp, and
-    the log says so.
-    """
-    if settings.timestamp_url is None or settings.timestamp_roots is None:
-        return None
-    authority = Authority(settings.timestamp_url, settings.timestamp_roots)
-
-    def _ask(statement: bytes) -> bytes | None:
-        try:
-            return authority.stamp(statement)
-        except VoiceGuardError as error:
-            _log.warning("checkpoint without timestamp", error=str(error))
-            return None
-
-    return _ask
 
 
 def configuration(settings: Settings, key: SigningKey) -> dict[str, Any]:
@@ -133,3 +112,7 @@ def _seal(engine: sa.Engine, key: SigningKey, ask: Stamp | None) -> None:
         _log.warning("checkpoint put off", error=str(error))
     except Exception:
         _log.exception("checkpoint failed")
+
+
+def _without_timestamp(error: str) -> None:
+    _log.warning("checkpoint without timestamp", error=error)

@@ -106,6 +106,7 @@ _STATUS = {
     errors.StorageFull: 507,
     errors.RecordingMissing: 404,
     errors.ModelError: 503,
+    errors.EvidenceError: 409,
     errors.SigningKeyError: 503,
     errors.TimestampError: 503,
     NoWorker: 503,

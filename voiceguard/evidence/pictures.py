@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -25,7 +25,9 @@ _MIN_SCORE_SPAN = 3.0
 _BLUE, _ORANGE, _VERMILION, _GREY = "#0072B2", "#E69F00", "#D55E00", "#555555"
 
 
-def draw_screening(recording: Recording, screening: Screening, *, title: str) -> Figure:
+def draw_screening(
+    recording: Recording, screening: Screening, *, title: str, width_in: float = 11.0, dpi: int = 120
+) -> Figure:
     """Draw waveform, spectrogram and window scores of every channel above one time axis.
 
     Parameters
@@ -34,6 +36,8 @@ def draw_screening(recording: Recording, screening: Screening, *, title: str) ->
         A recording and what came of it.
     title
         Stands above, as it is; what can't be printed is escaped.
+    width_in, dpi
+        Width in inches, and pixels in an inch; the letters' size is fixed, so less width makes them larger.
 
     Returns
     -------
@@ -43,7 +47,7 @@ def draw_screening(recording: Recording, screening: Screening, *, title: str) ->
     from matplotlib.figure import Figure
 
     count = len(screening.channels)
-    figure = Figure(figsize=(11, 0.6 + 5.4 * count), dpi=120, layout="constrained")
+    figure = Figure(figsize=(width_in, 0.6 + 5.4 * count), dpi=dpi, layout="constrained")
     figure.suptitle(visible(title), fontsize=12, parse_math=False)
     rows = figure.subplots(3 * count, 1, sharex=True, height_ratios=[1, 1.8, 1.3] * count, squeeze=False)[
         :, 0
@@ -63,8 +67,8 @@ def draw_screening(recording: Recording, screening: Screening, *, title: str) ->
     return figure
 
 
-def save_png(figure: Figure, path: Path) -> None:
-    """Save a picture; the same figure gives the same bytes.
+def save_png(figure: Figure, path: Path | BinaryIO) -> None:
+    """Save a picture as a file, or into one that is open; the same figure gives the same bytes.
 
     Raises
     ------
@@ -147,7 +151,8 @@ def _draw_scores(axes: Axes, channel: ChannelScreening, screening: Screening) ->
             linewidth=3.5,
             solid_capstyle="butt",
         )
-    values = [0.0, flag, review, *scores]
+    # The whole channel may lie beyond all of its windows: more speech says more.
+    values = [0.0, flag, review, *scores, *([] if channel.score is None else [channel.score])]
     margin = max(max(values) - min(values), _MIN_SCORE_SPAN) * 0.12
     axes.set_ylim(min(values) - margin, max(values) + margin)
     axes.set_ylabel("score of each window\n(higher: synthetic)", fontsize=8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
@@ -17,6 +18,7 @@ from rfc3161_client import (
 )
 
 from voiceguard.errors import TimestampError
+from voiceguard.settings import Settings
 
 TIMEOUT_S = 10.0
 MAX_RESPONSE_BYTES = 64 * 1024
@@ -71,6 +73,31 @@ class Authority:
             raise TimestampError(f"Expected a timestamp, got status {answer.status_code}.")
         verify(answer.content, data, self._roots, nonce=request.nonce)
         return answer.content
+
+
+def stamp(settings: Settings, warn: Callable[[str], None]) -> Callable[[bytes], bytes | None] | None:
+    """Return what asks the authority that is set about a statement; None if none is set.
+
+    An authority that is down must not keep checkpoints from being signed: ``warn`` is told, and the checkpoint
+    has no stamp.
+
+    Raises
+    ------
+    TimestampError
+        The file of roots can't be read.
+    """
+    if settings.timestamp_url is None or settings.timestamp_roots is None:
+        return None
+    authority = Authority(settings.timestamp_url, settings.timestamp_roots)
+
+    def _ask(statement: bytes) -> bytes | None:
+        try:
+            return authority.stamp(statement)
+        except TimestampError as error:
+            warn(str(error))
+            return None
+
+    return _ask
 
 
 def read_roots(path: Path) -> list[x509.Certificate]:
