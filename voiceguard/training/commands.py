@@ -23,6 +23,7 @@ from voiceguard.training.mlp import MlpConfig, fit_mlp
 from voiceguard.training.prepare import prepare
 from voiceguard.training.probe import probe_spread, probe_trivial_cues
 from voiceguard.training.report import make_report
+from voiceguard.training.sample import write_sample
 
 Manifest = Annotated[Path, typer.Argument(help="manifest.csv of the corpus.", exists=True, dir_okay=False)]
 Work = Annotated[
@@ -71,6 +72,7 @@ def train(
     }
     (out / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
     write_card(out, model_id, calibration, report, recipe)
+    write_sample(out, corpus)
     typer.echo(report.to_markdown())
 
 
