@@ -20,6 +20,7 @@ from voiceguard.training.corpus import Corpus, clip_weights, load_corpus
 from voiceguard.training.crossfold import CHANNELS, CrossFold, cross_fold, features_mean, load_versions
 from voiceguard.training.export import export_ensemble, write_model, write_reference
 from voiceguard.training.mlp import MlpConfig, fit_mlp
+from voiceguard.training.plots import draw_report
 from voiceguard.training.prepare import prepare
 from voiceguard.training.probe import probe_spread, probe_trivial_cues
 from voiceguard.training.report import make_report
@@ -84,10 +85,15 @@ def evaluate(
     epochs: Epochs = 14,
     seed: Seed = 0,
     jobs: Jobs = 2,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Save the figures as a picture.")
+    ] = None,
 ) -> None:
     """Print the cross-fold report: each fold scored by models that heard none of its groups or engine names."""
     corpus, result, _ = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
     typer.echo(make_report(corpus, result, work).to_markdown())
+    if plots is not None:
+        draw_report(corpus, result, plots)
 
 
 def probe(
