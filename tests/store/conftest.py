@@ -14,6 +14,7 @@ from voiceguard.store import schema
 from voiceguard.store.calls import NewCall, insert
 from voiceguard.store.engine import writing
 from voiceguard.store.recordings import Recordings
+from voiceguard.store.signing import SigningKey
 from voiceguard.verdict import Verdict
 
 NOW = dt.datetime(2026, 3, 1, 14, 5, tzinfo=dt.UTC)
@@ -36,6 +37,11 @@ def carrier(engine: sa.Engine) -> str:
     with writing(engine) as connection:
         connection.execute(sa.insert(schema.carriers).values(id="carrier_1", name="First Telecom"))
     return "carrier_1"
+
+
+@pytest.fixture
+def signer() -> SigningKey:
+    return SigningKey.generate()
 
 
 def keep(recordings: Recordings, audio: bytes) -> str:

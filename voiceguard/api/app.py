@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
 import voiceguard
-from voiceguard.api import calls, campaigns, health, problems, webhooks
+from voiceguard.api import calls, campaigns, evidence, health, problems, webhooks
 from voiceguard.api.observe import Metrics, Observe
 from voiceguard.api.service import running
 from voiceguard.api.streams import audiosocket, endpoints
@@ -42,6 +43,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,  # a redirect loses the body that was just uploaded
     )
     app.include_router(calls.router)
+    app.include_router(evidence.router)
+    app.state.packing = asyncio.Semaphore(evidence.AT_ONCE)
     app.include_router(campaigns.router)
     app.include_router(webhooks.router)
     app.include_router(endpoints.router)

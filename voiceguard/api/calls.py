@@ -168,7 +168,7 @@ async def list_calls(
 )
 async def get_call(service: ServiceDep, key: CallsReader, call_id: docs.CallId) -> CallOut:
     """Read one call with all that its screening says."""
-    return CallOut.of(*await _find(service, key, call_id))
+    return CallOut.of(*await find(service, key, call_id))
 
 
 @router.get(
@@ -191,7 +191,7 @@ async def get_audio(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Fetch the recording as it was received."""
-    _, screening = await _find(service, key, call_id)
+    _, screening = await find(service, key, call_id)
     sha256, size = screening.sha256, screening.size_bytes
     headers = {
         "Accept-Ranges": "bytes",
@@ -252,7 +252,8 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
     return start, stop
 
 
-async def _find(service: Service, key: ApiKey, call_id: str) -> tuple[Call, Screening]:
+async def find(service: Service, key: ApiKey, call_id: str) -> tuple[Call, Screening]:
+    """Return one of the carrier's calls; a `Problem` says if it is none of them, or deleted."""
     if not _CALL_ID.fullmatch(call_id):
         raise Problem("not_found", "Expected the id of one of your calls.")
 

@@ -12,6 +12,7 @@ from voiceguard.audio.collect import Collector
 from voiceguard.audio.ffmpeg import open_ffmpeg
 from voiceguard.audio.libsndfile import open_libsndfile
 from voiceguard.audio.recording import Limits, Recording
+from voiceguard.audio.rtp import open_capture
 from voiceguard.audio.sniff import Container, Raw, sniff
 from voiceguard.audio.stream import Stream
 from voiceguard.audio.wav import LIBSNDFILE_TAGS, read_wav
@@ -78,6 +79,8 @@ def _readers(data: bytes, container: Container, limits: Limits) -> tuple[list[_O
     """Return the readers to try, in order, and notes on what was wrong with the file."""
     if container.raw is not None:
         return _raw_reader(data, container, container.raw)
+    if container.packets:
+        return [lambda: open_capture(data)], ()
     notes: tuple[str, ...] = ()
     libsndfile = container.libsndfile
     if container.name == "wav":

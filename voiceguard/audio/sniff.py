@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from voiceguard.audio import boxes, frames
+from voiceguard.audio.capture import PCAP_MAGICS, PCAPNG_MAGIC
 from voiceguard.errors import DamagedRecording, RefusedContainer, UnsupportedFormat
 
 HEAD_BYTES = 4096
@@ -41,6 +42,8 @@ class Container:
         Options for that demuxer.
     raw : Raw or None
         Set for headerless formats.
+    packets : bool
+        Whether it is a packet capture.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Container:
     demuxer: str | None = None
     demuxer_options: dict[str, str] = field(default_factory=dict)
     raw: Raw | None = None
+    packets: bool = False
 
 
 WAV = Container("wav", libsndfile=True, demuxer="wav")
@@ -57,6 +61,8 @@ _AAC = Container("aac", demuxer="aac")
 _GSM = Container("raw", raw=Raw("gsm", 8000, "GSM610", 33))
 
 _MAGIC: tuple[tuple[bytes, Container], ...] = (
+    *((magic, Container("pcap", packets=True)) for magic in PCAP_MAGICS),
+    (PCAPNG_MAGIC, Container("pcapng", packets=True)),
     (b"fLaC", _FLAC),
     (b"riff\x2e\x91\xcf\x11", Container("w64", libsndfile=True, demuxer="w64")),
     (b"caff", Container("caf", libsndfile=True, demuxer="caf")),

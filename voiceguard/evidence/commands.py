@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -35,45 +32,22 @@ def make_package(
     ],
 ) -> None:
     """Make a sealed package of a call or a campaign."""
-    from voiceguard.evidence import dossier, package
-    from voiceguard.store import audit, signing, timestamps
-    from voiceguard.store.engine import reading
-    from voiceguard.store.recordings import Recordings
+    from voiceguard.evidence.making import make_package as make
+    from voiceguard.store import audit
 
     if not output.parent.is_dir():
         _wrong_use(f"the package's folder {output.parent} does not exist")
     settings = _settings()
     try:
-        engine = _database(settings)
-        recordings = Recordings(settings.recordings_url, settings.data_dir)
-        key = signing.open_key(settings)
-        with reading(engine) as connection:
-            about = dossier.subject(connection, subject)
-        if about is None:
-            _wrong_use(f"expected the id of a call or a campaign, got {subject}")
-        found = dossier.collect(engine, recordings, about, key, stamp=timestamps.stamp(settings, _warn))
-        part = output.with_name(f".{output.name}.{secrets.token_hex(4)}")
-        try:
-            with part.open("xb") as file:
-                made = package.make(found, recordings, key, file)
-                file.flush()
-                os.fsync(file.fileno())
-            # In the log before it is in anyone's hands.
-            dossier.note_made(
-                engine, about, actor=audit.operator(), sha256=made.sha256, size_bytes=made.size_bytes
-            )
-            part.replace(output)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                part.unlink()
+        made = make(_database(settings), settings, subject, output, actor=audit.operator(), warn=_warn)
     except VoiceGuardError as error:
         _failed(f"{error} {error.remedy}")
     except OSError as error:
         _failed(f"can't write {output}: {error.strerror or error}")
+    if made is None:
+        _wrong_use(f"expected the id of a call or a campaign, got {subject}")
     typer.echo(f"{made.sha256}  {output}")
-    typer.echo(
-        f"{made.files} files, {made.size_bytes:,} bytes, signed with key {key.public.fingerprint}", err=True
-    )
+    typer.echo(f"{made.files} files, {made.size_bytes:,} bytes", err=True)
 
 
 @evidence_app.command("verify")

@@ -20,7 +20,7 @@ BANDS = 20
 BAND_LOW_HZ, BAND_HIGH_HZ = 300.0, 3400.0
 LEVEL_FRAMES = 75
 """Levels are relative to the mean over this many frames on either side (1.5 s)."""
-FLOOR = 0.1
+FLOOR = 0.2
 """Power floor, relative to that mean: noise and codecs fill what lies below."""
 STEPS_PER_NEPER = 16
 MAX_STEPS = 127

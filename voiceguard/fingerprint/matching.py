@@ -25,7 +25,7 @@ LINES = 3
 LEAST_VOTES = 8
 BREAK_CODES = 7
 """Codes over which a break in the stretch is looked for (280 ms)."""
-BREAK_BITS = 21.0
+BREAK_BITS = 22.5
 """Mean difference over these codes that breaks a stretch; unrelated codes differ in 32 bits."""
 LEAST_COMMON_S = 1.2
 EDGE_S = 0.6

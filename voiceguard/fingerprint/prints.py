@@ -19,11 +19,13 @@ makes a new version."""
 CODE_STEP = 2
 """A code every 40 ms of speech."""
 CODE_S = CODE_STEP * HOP_S
-KEY_BITS = 36
-KEY_BIN = 16
-"""One key is stored for each 320 ms that hold speech: the one with the widest margins."""
-QUERY_KEYS = 5
-"""Keys a bin that are looked up: those with the widest margins, since the stored one should be among them."""
+KEY_BITS = 28
+KEY_BIN = 18
+"""One key is stored for each 360 ms that hold speech: the one with the widest margins."""
+QUERY_BIN = 16
+QUERY_KEYS = 4
+"""Keys looked up for each 320 ms: those with the widest margins, since the stored one should be among them.
+Each is looked up a second time with its least certain bit turned over."""
 KEY_SPEECH_SHARE = 0.5
 """Least share of speech in the second that a key describes."""
 _HEAD = struct.Struct("<BxHIIII")
@@ -44,16 +46,16 @@ class Fingerprint:
     codes: np.ndarray
     """Shape (codes,), uint64: 64 bits on the 0.4 s around that time."""
     stored_keys: np.ndarray
-    """Shape (stored,), int64, 0..2**36 - 1, sorted, each once."""
+    """Shape (stored,), int64, 0..2**28 - 1, sorted, each once."""
     wanted_keys: np.ndarray
-    """Shape (wanted,), int64, as ``stored_keys``, which are among them."""
+    """Shape (wanted,), int64, 0..2**28 - 1, sorted, each once."""
 
     def keys(self) -> np.ndarray:
         """Values to store in the index, shape (stored,), int64: about three a second of speech."""
         return self.stored_keys
 
     def query_keys(self) -> np.ndarray:
-        """Values to look up in the index, shape (wanted,), int64: some five times as many."""
+        """Values to look up in the index, shape (wanted,), int64: some six times as many."""
         return self.wanted_keys
 
     def to_bytes(self) -> bytes:
@@ -71,8 +73,8 @@ class Fingerprint:
                     round(self.speech_s * 1000),
                 ),
                 self.codes.astype("<u8").tobytes(),
-                _pack_keys(self.wanted_keys),
-                np.packbits(np.isin(self.wanted_keys, self.stored_keys)).tobytes(),
+                self.stored_keys.astype("<u4").tobytes(),
+                self.wanted_keys.astype("<u4").tobytes(),
                 np.minimum(steps, 255).astype(np.uint8).tobytes(),
                 steps[long].astype("<u4").tobytes(),
             ]
@@ -92,30 +94,30 @@ class Fingerprint:
         version, long_count, code_count, stored_count, wanted_count, speech_ms = _HEAD.unpack_from(data)
         if version != VERSION:
             raise InvalidFingerprint(f"Expected a fingerprint of version {VERSION}; got version {version}.")
-        sizes = [8 * code_count, 5 * wanted_count, (wanted_count + 7) // 8, code_count, 4 * long_count]
+        sizes = [8 * code_count, 4 * stored_count, 4 * wanted_count, code_count, 4 * long_count]
         if _HEAD.size + sum(sizes) != len(data):
             raise InvalidFingerprint(
                 f"Expected {_HEAD.size + sum(sizes)} bytes by the fingerprint's head; got {len(data)}."
             )
         ends = np.cumsum([_HEAD.size, *sizes])
-        codes, keys, stored, steps, long = (data[start:end] for start, end in itertools.pairwise(ends))
-        wanted = _unpack_keys(keys)
-        chosen = np.unpackbits(np.frombuffer(stored, np.uint8), count=wanted_count).astype(bool)
+        codes, *keys, steps, long = (data[start:end] for start, end in itertools.pairwise(ends))
+        stored, wanted = (np.frombuffer(part, "<u4").astype(np.int64) for part in keys)
         step = np.frombuffer(steps, np.uint8).astype(np.int64)
-        if np.count_nonzero(step == 255) != long_count or np.count_nonzero(chosen) != stored_count:
-            raise InvalidFingerprint("Expected counts in the fingerprint's head that fit what follows it.")
+        if np.count_nonzero(step == 255) != long_count:
+            raise InvalidFingerprint(f"Expected {long_count} long steps by the fingerprint's head.")
         step[step == 255] = np.frombuffer(long, "<u4")
         places = np.cumsum(step)
         if len(places) and (places[-1] >= 2**31 or (step[1:] == 0).any()):
             raise InvalidFingerprint("Expected codes at rising times.")
-        if (np.diff(wanted) <= 0).any() or (wanted >= 2**KEY_BITS).any():
-            raise InvalidFingerprint(f"Expected rising keys below 2**{KEY_BITS}.")
+        for part in (stored, wanted):
+            if (np.diff(part) <= 0).any() or (part >= 2**KEY_BITS).any():
+                raise InvalidFingerprint(f"Expected rising keys below 2**{KEY_BITS}.")
         return cls(
             version,
             speech_ms / 1000,
             places.astype(np.int32),
             np.frombuffer(codes, "<u8").astype(np.uint64),
-            wanted[chosen],
+            stored,
             wanted,
         )
 
@@ -160,26 +162,24 @@ def _keys(bands: np.ndarray, speech: np.ndarray, key: Projection) -> tuple[np.nd
     if len(starts) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     margins = key.margins(bands, starts)[:, :KEY_BITS]
-    width_of = np.abs(margins / key.spreads[:KEY_BITS]).min(axis=1)
+    certainty = np.abs(margins / key.noises[:KEY_BITS])
+    least = certainty.min(axis=1)
     values = pack(margins > 0).astype(np.int64)
-    # Within each bin from the widest margin to the narrowest.
-    bins = starts // KEY_BIN
-    order = np.lexsort((-width_of, bins))
-    rank = np.arange(len(order)) - np.searchsorted(bins[order], bins[order])
-    return np.unique(values[order[rank == 0]]), np.unique(values[order[rank < QUERY_KEYS]])
+    stored = values[_best(least, starts // KEY_BIN, 1)]
+    asked = _best(least, starts // QUERY_BIN, QUERY_KEYS)
+    turned = values[asked] ^ (1 << certainty[asked].argmin(axis=1))
+    return np.unique(stored), np.unique(np.concatenate([values[asked], turned]))
+
+
+def _best(worth: np.ndarray, bins: np.ndarray, count: int) -> np.ndarray:
+    """Choose the ``count`` most worthy places of each bin; ``bins`` rise."""
+    order = np.lexsort((-worth, bins))
+    rank = np.arange(len(order)) - np.searchsorted(bins, bins[order])
+    best: np.ndarray = order[rank < count]
+    return best
 
 
 def _at_middle(speech: np.ndarray, starts: np.ndarray, taken: Projection) -> np.ndarray:
     """Look up the speech mask at the middle of the patches that begin at these frames."""
     middle = ((starts + taken.frames / 2) * (HOP_S / FRAME_S)).astype(int)
     return speech[np.minimum(middle, len(speech) - 1)] if len(speech) else np.zeros(len(starts))
-
-
-def _pack_keys(keys: np.ndarray) -> bytes:
-    return keys.astype("<i8").view(np.uint8).reshape(-1, 8)[:, :5].tobytes()
-
-
-def _unpack_keys(data: bytes) -> np.ndarray:
-    keys = np.zeros((len(data) // 5, 8), np.uint8)
-    keys[:, :5] = np.frombuffer(data, np.uint8).reshape(-1, 5)
-    return keys.view("<i8").ravel().astype(np.int64)

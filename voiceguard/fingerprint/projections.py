@@ -22,8 +22,8 @@ class Projection:
     """Shape (bits, frames * BANDS), float32 holding whole numbers in -127..127; strongest bit first."""
     thresholds: np.ndarray
     """Shape (bits,), float32 holding whole numbers: what half of all speech exceeds."""
-    spreads: np.ndarray
-    """Shape (bits,), float32: standard deviation over speech, to compare margins between bits."""
+    noises: np.ndarray
+    """Shape (bits,), float32: standard deviation of what a copy adds, to compare margins between bits."""
 
     @property
     def frames(self) -> int:
@@ -69,5 +69,5 @@ def projection(name: str) -> Projection:
     with resources.files(__package__).joinpath("projections.npz").open("rb") as file:
         tables = np.load(file)
         return Projection(
-            *(tables[f"{name}_{part}"].astype(np.float32) for part in ("weights", "thresholds", "spreads"))
+            *(tables[f"{name}_{part}"].astype(np.float32) for part in ("weights", "thresholds", "noises"))
         )

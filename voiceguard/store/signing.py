@@ -75,6 +75,11 @@ class SigningKey:
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
 
+    @classmethod
+    def generate(cls) -> SigningKey:
+        """Return a new key that is nowhere kept."""
+        return cls(Ed25519PrivateKey.generate())
+
     @property
     def public(self) -> PublicKey:
         """The key that verifies."""
