@@ -147,6 +147,18 @@ class Settings(BaseSettings):
         default=[10, 100, 1000, 10_000, 100_000],
         description="JSON: numbers of calls at which carriers in a campaign are told that it has grown.",
     )
+    review_random_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.01,
+        description="Share of calls that were not flagged and are reviewed all the same, so that misses are counted.",
+    )
+    review_second_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.1,
+        description="Share of decided calls that a second reviewer decides too, without seeing the first decision.",
+    )
+    review_https: bool = Field(
+        default=False,
+        description="Whether people reach the review pages over https only: their cookie then goes nowhere else.",
+    )
     webhook_allow_private: bool = Field(
         default=False,
         description="Whether webhooks may go to addresses that are not public, and over plain http.",

@@ -13,6 +13,7 @@ from voiceguard.api import calls, campaigns, evidence, health, problems, webhook
 from voiceguard.api.observe import Metrics, Observe
 from voiceguard.api.service import running
 from voiceguard.api.streams import audiosocket, endpoints
+from voiceguard.review.routes import router as review
 from voiceguard.settings import Settings
 
 _DESCRIPTION = """\
@@ -50,6 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(endpoints.router)
     app.include_router(audiosocket.router)
     app.include_router(health.router)
+    app.include_router(review)
     problems.install(app)
     app.add_middleware(Observe, metrics=metrics)
     return app

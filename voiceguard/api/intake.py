@@ -39,7 +39,7 @@ from voiceguard.enforcement.campaigns import Joined
 from voiceguard.errors import StorageFull
 from voiceguard.fingerprint import Fingerprint
 from voiceguard.screening import Screening
-from voiceguard.store import audit, calls, commitments, idempotency, outbox
+from voiceguard.store import audit, calls, commitments, decisions, idempotency, outbox
 from voiceguard.store.calls import NewCall
 from voiceguard.store.engine import reading, writing
 from voiceguard.store.idempotency import StoredAnswer
@@ -181,6 +181,9 @@ def store(
             screening,
             campaign_id=joined.campaign_id,
             announcement=joined.announcement,
+        )
+        decisions.enrol(
+            connection, call.id, screening, random_share=service.settings.review_random_share
         )
         answered = answer(joined) if answer is not None else None
         if idempotency_key is not None and answered is not None:

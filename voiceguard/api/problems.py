@@ -19,6 +19,7 @@ from starlette.routing import compile_path
 
 from voiceguard import errors
 from voiceguard.api.pool import NoWorker
+from voiceguard.enforcement.changes import CampaignError
 from voiceguard.errors import VoiceGuardError
 
 MEDIA_TYPE = "application/problem+json"
@@ -108,6 +109,7 @@ _STATUS = {
     errors.SigningKeyError: 503,
     errors.TimestampError: 503,
     NoWorker: 503,
+    CampaignError: 409,
     VoiceGuardError: 500,
 }
 """Status of an error, or of the nearest class above it."""

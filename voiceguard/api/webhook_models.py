@@ -10,14 +10,15 @@ from voiceguard.api.addresses import MAX_URL_CHARS
 from voiceguard.api.models import Moment
 from voiceguard.store.outbox import State
 
-Wanted = Literal["call.screened", "call.flagged", "campaign.grown"]
+Wanted = Literal["call.screened", "call.flagged", "campaign.grown", "stream.verdict"]
 Events = Annotated[
     list[Wanted],
     Field(
         min_length=1,
         max_length=10,
         description="call.screened: every call; call.flagged: those whose verdict is synthetic; campaign.grown: "
-        "a campaign with calls of yours has reached a set size.",
+        "a campaign with calls of yours has reached a set size; stream.verdict: a live call has a verdict before "
+        "its end.",
     ),
 ]
 Url = Annotated[

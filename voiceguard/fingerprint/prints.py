@@ -7,9 +7,11 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.special
 
 from voiceguard.errors import InvalidFingerprint
 from voiceguard.fingerprint.bands import HOP_S, log_bands
+from voiceguard.fingerprint.music import held_notes
 from voiceguard.fingerprint.projections import Projection, pack, projection
 from voiceguard.vad import FRAME_S
 
@@ -23,9 +25,13 @@ KEY_BITS = 28
 KEY_BIN = 18
 """One key is stored for each 360 ms that hold speech: the one with the widest margins."""
 QUERY_BIN = 16
-QUERY_KEYS = 4
-"""Keys looked up for each 320 ms: those with the widest margins, since the stored one should be among them.
-Each is looked up a second time with its least certain bit turned over."""
+QUERY_KEYS = 300
+"""Keys that a short recording looks up: a stored key may differ in the bits with narrow margins, so the
+likeliest ways in which it would are looked up too."""
+LEAST_QUERY_KEYS = 6
+"""Keys looked up for each 320 ms of a long one."""
+TURNED_BITS = 4
+"""Bits of a key that may differ: those with the narrowest margins."""
 KEY_SPEECH_SHARE = 0.5
 """Least share of speech in the second that a key describes."""
 _HEAD = struct.Struct("<BxHIIII")
@@ -55,7 +61,7 @@ class Fingerprint:
         return self.stored_keys
 
     def query_keys(self) -> np.ndarray:
-        """Values to look up in the index, shape (wanted,), int64: some six times as many."""
+        """Values to look up in the index, shape (wanted,), int64: at most ``QUERY_KEYS`` in up to 16 s."""
         return self.wanted_keys
 
     def to_bytes(self) -> bytes:
@@ -130,13 +136,15 @@ def compute(samples: np.ndarray, speech: np.ndarray) -> Fingerprint:
     samples : np.ndarray [shape=(n,), float32, -1..1]
         One channel at 8 kHz.
     speech : np.ndarray [shape=(n // 80,), bool]
-        Its speech frames, as :func:`voiceguard.vad.speech_frames` marks them. Only they are described.
+        Its speech frames, as :func:`voiceguard.vad.speech_frames` marks them. Only they are described,
+        and of them no music.
 
     Returns
     -------
     Fingerprint
         Without codes and keys where there is less speech than one patch.
     """
+    speech = speech & ~held_notes(samples, speech)
     bands = log_bands(samples)
     places, codes = _codes(bands, speech, projection("code"))
     stored, wanted = _keys(bands, speech, projection("key"))
@@ -163,12 +171,39 @@ def _keys(bands: np.ndarray, speech: np.ndarray, key: Projection) -> tuple[np.nd
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     margins = key.margins(bands, starts)[:, :KEY_BITS]
     certainty = np.abs(margins / key.noises[:KEY_BITS])
-    least = certainty.min(axis=1)
     values = pack(margins > 0).astype(np.int64)
-    stored = values[_best(least, starts // KEY_BIN, 1)]
-    asked = _best(least, starts // QUERY_BIN, QUERY_KEYS)
-    turned = values[asked] ^ (1 << certainty[asked].argmin(axis=1))
-    return np.unique(stored), np.unique(np.concatenate([values[asked], turned]))
+    stored = values[_best(certainty.min(axis=1), starts // KEY_BIN, 1)]
+    return np.unique(stored), _likely(certainty, values, starts // QUERY_BIN)
+
+
+def _likely(certainty: np.ndarray, values: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """Choose the keys that a copy most likely has stored.
+
+    Parameters
+    ----------
+    certainty : np.ndarray [shape=(m, KEY_BITS), float32, >= 0]
+        How wide the margins of each frame's key are, in standard deviations of what a copy adds.
+    values : np.ndarray [shape=(m,), int64]
+        The keys.
+    bins : np.ndarray [shape=(m,), int, rising]
+        Stretch of each frame; every stretch has its share of the keys.
+    """
+    # Both copies have their noise, so margins differ by sqrt(2) as much.
+    wide = certainty / np.float32(np.sqrt(2))
+    agree = scipy.special.log_ndtr(wide)
+    weakest = np.argpartition(certainty, TURNED_BITS, axis=1)[:, :TURNED_BITS]
+    rows = np.arange(len(values))[:, None]
+    turning = scipy.special.log_ndtr(-wide[rows, weakest]) - agree[rows, weakest]
+    ways = np.arange(2**TURNED_BITS)[:, None] >> np.arange(TURNED_BITS) & 1
+    likely = agree.sum(axis=1)[:, None] + turning @ ways.T
+    keys = values[:, None] ^ ((1 << weakest.astype(np.int64)) @ ways.T)
+    stretches = len(np.unique(bins))
+    chosen = _best(
+        likely.ravel(),
+        np.repeat(bins, len(ways)),
+        max(QUERY_KEYS // stretches, LEAST_QUERY_KEYS),
+    )
+    return np.unique(keys.ravel()[chosen])
 
 
 def _best(worth: np.ndarray, bins: np.ndarray, count: int) -> np.ndarray:

@@ -130,6 +130,7 @@ calls = sa.Table(
     sa.Index("ix_calls_started_at", "started_at"),
     sa.Index("ix_calls_received_at", "received_at"),
     sa.Index("ix_calls_campaign_id_started_at", "campaign_id", "started_at"),
+    sa.Index("ix_calls_upstream_provider_seq", "upstream_provider", "seq"),
     sqlite_autoincrement=True,  # a number is never given twice, so a cursor stays true after a deletion
 )
 
@@ -309,6 +310,8 @@ campaigns = sa.Table(
     sa.Column("reason", sa.String(32)),
     sa.Column("score", sa.Double),
     sa.Index("ix_campaigns_last_seen_at", "last_seen_at"),
+    sa.Index("ix_campaigns_score", "score", "seq"),
+    sa.Index("ix_campaigns_calls", "calls", "seq"),
     sqlite_autoincrement=True,
 )
 
@@ -369,4 +372,85 @@ campaign_history = sa.Table(
     sa.Column("action", sa.String(32), nullable=False),
     sa.Column("reason", sa.String(500), nullable=False),
     sa.Column("detail", Json),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    _id("user"),
+    sa.Column("name", sa.String(64), nullable=False, unique=True),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("password_hash", sa.String(255), nullable=False),
+    sa.Column("one_time", sa.Boolean, nullable=False),  # the password must be changed first
+    sa.Column("totp_secret", sa.String(64)),  # plain: checking a code needs it; NULL: signs in without
+    sa.Column("totp_step", sa.BigInteger, nullable=False, default=0),  # of the last code: none is used twice
+    sa.Column("failures", sa.Integer, nullable=False, default=0),  # since the last sign-in
+    sa.Column("locked_until", UTCDateTime),
+    sa.Column("created_at", UTCDateTime, nullable=False, default=_now),
+    sa.Column("signed_in_at", UTCDateTime),
+    sa.Column("disabled_at", UTCDateTime),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),  # of the cookie's token
+    sa.Column("user_id", sa.ForeignKey("users.id"), nullable=False, index=True),
+    sa.Column("csrf", sa.String(64), nullable=False),
+    sa.Column("purpose", sa.String(32), nullable=False),  # what recordings are listened to for
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    sa.Column("seen_at", UTCDateTime, nullable=False, index=True),
+)
+
+reviews = sa.Table(  # calls that wait for a decision, or have one
+    "reviews",
+    metadata,
+    sa.Column(
+        "call_seq", Seq, sa.ForeignKey("calls.seq", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("why", sa.String(16), nullable=False),  # flagged, random, campaign, asked
+    sa.Column("rank", sa.Double, nullable=False),  # the place in the queue: the score, of random calls a draw
+    sa.Column("started_at", UTCDateTime, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),  # open, second, escalated, decided
+    sa.Column("outcome", sa.String(16)),  # confirmed or dismissed, once decided
+    sa.Column("consent", sa.String(16)),
+    sa.Column("version", sa.Integer, nullable=False, default=0),  # counts the decisions
+    sa.Column("reviewer_id", sa.ForeignKey("users.id"), index=True),  # of the last decision
+    sa.Index("ix_reviews_state_rank_call_seq", "state", "rank", "call_seq"),
+    sa.Index("ix_reviews_state_started_at_call_seq", "state", "started_at", "call_seq"),
+)
+
+campaign_reviews = sa.Table(  # the decision that stands for a campaign
+    "campaign_reviews",
+    metadata,
+    sa.Column("campaign_seq", sa.ForeignKey("campaigns.seq"), primary_key=True, autoincrement=False),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("consent", sa.String(16), nullable=False),
+    sa.Column("calls", sa.Integer, nullable=False),  # that the campaign had then
+    sa.Column("version", sa.Integer, nullable=False),
+)
+
+decisions = sa.Table(  # only ever added to; a call's id, not a reference: they outlive the call
+    "decisions",
+    metadata,
+    sa.Column("seq", Seq, primary_key=True, autoincrement=True),
+    sa.Column("call_id", sa.String(64)),  # NULL: the decision for a whole campaign
+    sa.Column("campaign_id", sa.String(64)),  # made for the whole campaign
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("reviewer_id", sa.ForeignKey("users.id"), nullable=False),
+    sa.Column("at", UTCDateTime, nullable=False),
+    sa.Column("action", sa.String(16), nullable=False),  # confirm, dismiss, second, escalate, undo
+    sa.Column("stage", sa.String(16), nullable=False),  # first, second, resolution
+    sa.Column("reason", sa.String(32), nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("consent", sa.String(16), nullable=False),
+    sa.Column("why", sa.String(16)),
+    sa.Column("model", sa.String(128)),
+    sa.Column("wants_second", sa.Boolean, nullable=False, default=False),  # drawn for a blind second opinion
+    sa.Column("batch", sa.BigInteger, index=True),  # the campaign's decision that this is part of
+    sa.Column("supersedes", sa.BigInteger, index=True),
+    sa.UniqueConstraint("call_id", "version"),
+    sa.Index("ix_decisions_campaign_id_seq", "campaign_id", "seq"),
+    sa.Index("ix_decisions_reviewer_id_seq", "reviewer_id", "seq"),
+    sqlite_autoincrement=True,
 )

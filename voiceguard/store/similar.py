@@ -27,9 +27,9 @@ ROWS_PER_KEY = 100
 """Most rows of one key that a look-up reads, the earliest ones."""
 LEAST_SHARED = 1
 """A fingerprint that shares fewer keys is not compared; keys are wide enough for one to say something."""
-MOST_COUNTED = 64
+MOST_COUNTED = 32
 """So many fingerprints with the most shared keys are looked at."""
-MOST_COMPARED = 10
+MOST_COMPARED = 6
 """So many of these are compared in full."""
 COMPARED_PER_GROUP = 2
 """Of one campaign's copies, so many are compared in full: they are the same recording."""

@@ -1,0 +1,1 @@
+"""The pages that people review calls on, under ``/review`` of ``voiceguard serve``."""
