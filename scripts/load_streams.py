@@ -19,6 +19,7 @@ import io
 import json
 import os
 import random
+import re
 import resource
 import signal
 import socket
@@ -173,7 +174,7 @@ async def stream(port: int, key: str, name: str, media: list[bytes], delay_s: fl
         writer.close()
 
 
-async def idle(port: int, key: str, count: int, until: asyncio.Event) -> None:
+async def idle(port: int, key: str, count: int, opened_all: asyncio.Event, until: asyncio.Event) -> None:
     """Hold connections that say hardly anything."""
     silence = _media(0, b"\xff" * 160)
     opened = []
@@ -181,6 +182,7 @@ async def idle(port: int, key: str, count: int, until: asyncio.Event) -> None:
         opened.append(await connect(port, key, f"idle-{index}"))
         opened[-1][1].write(silence)
     listening = [asyncio.create_task(_drain(*one)) for one in opened]
+    opened_all.set()
     await until.wait()
     for task in listening:
         task.cancel()
@@ -195,12 +197,13 @@ async def _drain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def load(options: argparse.Namespace, port: int, key: str, pid: int) -> Tally:
     """Run the streams; print memory and processor time on the way."""
-    tally, rng, until = Tally(), random.Random(1), asyncio.Event()
+    tally, rng, opened_all, until = Tally(), random.Random(1), asyncio.Event(), asyncio.Event()
     before = rss_mb(pid)
     idlers = []
     if options.idle:
-        idlers.append(asyncio.create_task(idle(port, key, options.idle, until)))
-        await asyncio.sleep(options.idle / 200 + 5)
+        idlers.append(asyncio.create_task(idle(port, key, options.idle, opened_all, until)))
+        await opened_all.wait()
+        await asyncio.sleep(5)
         held = rss_mb(pid)
         each_kb = (held - before) / options.idle * 1e3
         print(f"idle streams {options.idle}  RSS {before:.0f} -> {held:.0f} MB ({each_kb:.0f} kB each)")
@@ -208,17 +211,25 @@ async def load(options: argparse.Namespace, port: int, key: str, pid: int) -> Ta
     used, began = cpu_s(pid), time.perf_counter()
     await asyncio.gather(
         *(
-            stream(port, key, f"load-{index}", clips[index % len(clips)], rng.uniform(0, 5), tally)
+            stream(port, key, f"load-{index}", clips[index % len(clips)], rng.uniform(0, options.ramp), tally)
             for index in range(options.streams)
         )
     )
     took_s = time.perf_counter() - began
     if options.streams:
-        share = 100 * (cpu_s(pid) - used) / took_s
+        # Of a stream's time, not of the clock's: it holds on a machine that has other work, too.
+        server, screening = 100 * (cpu_s(pid) - used) / (options.streams * options.seconds)
         print(
-            f"server CPU {share:.0f} % of a core  RSS {rss_mb(pid):.0f} MB  "
-            f"client at most {tally.late_s * 1e3:.0f} ms late"
+            f"CPU for a stream: {server:.2f} % of a core in the server, {screening:.2f} % in its screening processes  "
+            f"RSS {rss_mb(pid):.0f} MB  client at most {tally.late_s * 1e3:.0f} ms late  took {took_s:.0f} s"
         )
+    found = httpx2.get(f"http://127.0.0.1:{port}/metrics", timeout=30, trust_env=False).text
+    for what in ("look", "screening"):
+        total, count = (
+            float(re.search(rf"^voiceguard_{what}_seconds_{name} (\S+)$", found, re.MULTILINE)[1])
+            for name in ("sum", "count")
+        )
+        print(f"{what}: {count:.0f}, on average {1e3 * total / max(count, 1):.0f} ms in its process")
     until.set()
     await asyncio.gather(*idlers)
     return tally
@@ -243,6 +254,7 @@ def serve(folder: Path, options: argparse.Namespace) -> tuple[subprocess.Popen[b
     created = [*voiceguard, "key", "create", "load", "--scope", "streams"]
     key = subprocess.run(created, env=environment, check=True, capture_output=True, text=True).stdout.strip()
     server = subprocess.Popen([*voiceguard, "serve", "--port", str(port)], env=environment)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that main ends the server, too
     while server.poll() is None:
         try:
             httpx2.get(f"http://127.0.0.1:{port}/readyz", timeout=5, trust_env=False).raise_for_status()
@@ -259,6 +271,7 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--idle", type=int, default=0, help="more connections that say hardly anything")
     parser.add_argument("--seconds", type=float, default=30.0, help="length of each call")
+    parser.add_argument("--ramp", type=float, default=20.0, help="seconds within which the calls begin")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
         "--max-p99", type=float, default=1.0, help="seconds from the deciding audio to its verdict"

@@ -81,6 +81,9 @@ _ELSEWHERE = {
         "train",
     ),
     "serve": _Elsewhere("voiceguard.api.commands:serve", "Run the API."),
+    "demo": _Elsewhere(
+        "voiceguard.review.demo:demo", "Run the API and the review pages, filled with sample calls."
+    ),
     "key": _Elsewhere("voiceguard.api.commands:key_app", "Create, list and revoke API keys."),
     "campaign": _Elsewhere(
         "voiceguard.enforcement.commands:campaign_app", "List, show, split and merge campaigns."

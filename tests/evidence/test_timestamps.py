@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tests.openssl import needs_openssl
 from voiceguard.errors import TimestampError
 from voiceguard.settings import Settings
 from voiceguard.store import audit, audit_verify, checkpoints, timestamps
 from voiceguard.store.audit import Act, Action
 from voiceguard.store.engine import reading, writing
 from voiceguard.store.signing import SigningKey
+
+pytestmark = needs_openssl
 
 _CONFIG = """
 [tsa]

@@ -5,6 +5,7 @@ import io
 import json
 import random
 import re
+import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.evidence.conftest import Archive, Sealed
+from tests.openssl import needs_openssl
 from voiceguard.evidence import container, package
 from voiceguard.evidence.container import Writer
 from voiceguard.evidence.verify import Step, verify
@@ -246,6 +248,8 @@ def test_a_score_that_the_model_does_not_give_is_found(archive: Archive, tmp_pat
     assert "screening.json: channels[0].score" in last.details[0]
 
 
+@needs_openssl
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs the command sha256sum")
 def test_the_readme_s_commands_check_the_package(archive: Archive, sealed: Sealed, tmp_path: Path) -> None:
     with zipfile.ZipFile(sealed.path) as file:
         file.extractall(tmp_path)

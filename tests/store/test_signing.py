@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.openssl import needs_openssl
 from voiceguard.errors import SigningKeyError
 from voiceguard.settings import Settings
 from voiceguard.store import signing
@@ -39,6 +40,7 @@ def test_a_named_key_must_be_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@needs_openssl
 def test_a_key_that_openssl_made_works_and_has_the_fingerprint_that_openssl_computes(tmp_path: Path) -> None:
     run = {"cwd": tmp_path, "check": True, "capture_output": True, "shell": True}
     subprocess.run("openssl genpkey -algorithm ed25519 -out key.pem", **run)  # type: ignore[call-overload]
@@ -59,6 +61,7 @@ def test_what_is_no_key_is_refused(tmp_path: Path, content: str) -> None:
         signing.open_key(_settings(tmp_path, tmp_path / "key.pem"))
 
 
+@needs_openssl
 def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
     subprocess.run(
         ["openssl", "genpkey", "-algorithm", "x25519", "-out", "key.pem"], cwd=tmp_path, check=True

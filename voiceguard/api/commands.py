@@ -33,12 +33,17 @@ def serve(
 ) -> None:
     """Serve the API until SIGTERM, then finish what is in flight."""
     settings = _settings()
+    run(settings, host or settings.host, settings.port if port is None else port)
+
+
+def run(settings: Settings, host: str, port: int) -> None:
+    """Serve with these settings; `voiceguard demo` does it too."""
     configure_logs(settings.log_level)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings),
-            host=host or settings.host,
-            port=settings.port if port is None else port,
+            host=host,
+            port=port,
             http="httptools",
             ws="websockets-sansio",
             ws_max_size=MAX_MESSAGE_BYTES,

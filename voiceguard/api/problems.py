@@ -114,6 +114,9 @@ _STATUS = {
 }
 """Status of an error, or of the nearest class above it."""
 
+_ELSEWHERE = ("voiceguard.archive.", "voiceguard.enforcement.decisions", "voiceguard.store.people")
+"""Modules whose errors no request of the API meets."""
+
 RETRY_AFTER_S = 2
 """When to come back after a 503 whose end nobody can foresee."""
 
@@ -128,10 +131,10 @@ def _kind_of(kind: type[VoiceGuardError]) -> Kind:
 
 
 def kinds() -> dict[str, Kind]:
-    """Return every kind of problem by its code; errors of the archive scan are not the API's."""
+    """Return every kind of problem by its code; errors of the scan and of the review pages are not the API's."""
     known = {kind.code: kind for kind in _HTTP}
     for error in _subclasses(VoiceGuardError):
-        if not error.__module__.startswith("voiceguard.archive."):
+        if not error.__module__.startswith(_ELSEWHERE):
             known.setdefault(error.code, _kind_of(error))
     return dict(sorted(known.items()))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import datetime as dt
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -46,11 +49,8 @@ def list_campaigns(
     except ValueError as error:
         _fail(str(error), _WRONG_USE)
     wanted = Filter(verdict=verdict, least_calls=min_calls)
-    try:
-        with reading(_database()) as connection:
-            found = campaign_views.page(connection, wanted, before_seq=before_seq, limit=limit + 1)
-    except VoiceGuardError as error:
-        _fail(f"{error} {error.remedy}")
+    with _database() as engine, reading(engine) as connection:
+        found = campaign_views.page(connection, wanted, before_seq=before_seq, limit=limit + 1)
     shown = found[:limit]
     following = cursors.encode(shown[-1].seq) if len(found) > limit else None
     if as_json:
@@ -85,16 +85,13 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a campaign with its copies, its latest calls and its history."""
-    try:
-        with reading(_database()) as connection:
-            found = campaign_views.get(connection, campaign)
-            if found is None:
-                _fail(f"Expected a campaign's id, got {campaign}.")
-            copies = campaign_views.copies(connection, found.seq, limit=_COPIES_SHOWN)
-            history = campaign_views.history(connection, found.seq)
-            latest = calls.page(connection, calls.Filter(campaign_id=found.id), before_seq=None, limit=limit)
-    except VoiceGuardError as error:
-        _fail(f"{error} {error.remedy}")
+    with _database() as engine, reading(engine) as connection:
+        found = campaign_views.get(connection, campaign)
+        if found is None:
+            _fail(f"Expected a campaign's id, got {campaign}.")
+        copies = campaign_views.copies(connection, found.seq, limit=_COPIES_SHOWN)
+        history = campaign_views.history(connection, found.seq)
+        latest = calls.page(connection, calls.Filter(campaign_id=found.id), before_seq=None, limit=limit)
     if as_json:
         document = _document(found) | {
             "copies": [_plain(one) for one in copies],
@@ -167,12 +164,8 @@ def merge(
     by: By = None,
 ) -> None:
     """Make several campaigns one; the oldest id survives and the others go on answering."""
-    try:
-        survivor = changes.merge(
-            _database(), campaigns, actor=by or audit.operator(), reason=reason, now=_now()
-        )
-    except VoiceGuardError as error:
-        _fail(f"{error} {error.remedy}")
+    with _database() as engine:
+        survivor = changes.merge(engine, campaigns, actor=by or audit.operator(), reason=reason, now=_now())
     typer.echo(survivor)
 
 
@@ -189,12 +182,8 @@ def split(
     by: By = None,
 ) -> None:
     """Move some recordings, with all their calls, into a campaign of their own, which stays apart."""
-    try:
-        new_id = changes.split(
-            _database(), campaign, out, actor=by or audit.operator(), reason=reason, now=_now()
-        )
-    except VoiceGuardError as error:
-        _fail(f"{error} {error.remedy}")
+    with _database() as engine:
+        new_id = changes.split(engine, campaign, out, actor=by or audit.operator(), reason=reason, now=_now())
     typer.echo(new_id)
 
 
@@ -208,8 +197,7 @@ def announce(
     by: By = None,
 ) -> None:
     """Teach a network's own announcement, so that it makes no campaign; without FILE, list what is known."""
-    try:
-        engine = _database()
+    with _database() as engine:
         if forget is not None:
             if not changes.forget(engine, forget, actor=by or audit.operator()):
                 _fail(f"Expected the name of a known announcement, got {forget}.")
@@ -226,8 +214,6 @@ def announce(
                 engine, name or file.name, _print_of(file), actor=by or audit.operator(), now=_now()
             )
             typer.echo(f"Taught {name or file.name}; {moved} stored recordings are it.")
-    except VoiceGuardError as error:
-        _fail(f"{error} {error.remedy}")
 
 
 def _print_of(file: Path) -> Any:
@@ -241,15 +227,24 @@ def _print_of(file: Path) -> Any:
     return compute(samples, speech_frames(samples))
 
 
-def _database() -> sa.Engine:
+@contextlib.contextmanager
+def _database() -> Iterator[sa.Engine]:
+    """Open the database of the settings; an error of VoiceGuard's ends the command with its remedy."""
     try:
         settings = Settings()
     except ValueError as error:
         _fail(str(error), _WRONG_USE)
-    engine = connect(settings.database_url)
-    if engine.dialect.name == "sqlite":
-        migrate.upgrade(engine)
-    return engine
+    engine = None
+    try:
+        engine = connect(settings.database_url)
+        if engine.dialect.name == "sqlite":
+            migrate.upgrade(engine)
+        yield engine
+    except VoiceGuardError as error:
+        _fail(f"{error} {error.remedy}")
+    finally:
+        if engine is not None:
+            engine.dispose()
 
 
 def _document(campaign: Campaign) -> dict[str, Any]:
@@ -260,8 +255,6 @@ def _document(campaign: Campaign) -> dict[str, Any]:
 
 
 def _plain(record: Any) -> dict[str, Any]:
-    import dataclasses
-
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(record), default=str))
     return plain
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -176,7 +177,12 @@ def show_key() -> None:
 
 
 def _key(given: str) -> str | PublicKey:
-    return _public_key(given) if Path(given).is_file() else given
+    if Path(given).is_file():
+        return _public_key(given)
+    fingerprint = re.sub(r"[\s:]", "", given).lower()
+    if not re.fullmatch("[0-9a-f]{64}", fingerprint):
+        _wrong_use(f"expected a fingerprint of 64 hexadecimal digits or a key's file, got {given}")
+    return fingerprint
 
 
 def _public_key(path: str) -> PublicKey:

@@ -34,6 +34,8 @@ TURNED_BITS = 4
 """Bits of a key that may differ: those with the narrowest margins."""
 KEY_SPEECH_SHARE = 0.5
 """Least share of speech in the second that a key describes."""
+MAX_PLACES = 2**20
+"""No recording is longer than so many steps of ``CODE_S`` (11 hours)."""
 _HEAD = struct.Struct("<BxHIIII")
 
 
@@ -113,8 +115,8 @@ class Fingerprint:
             raise InvalidFingerprint(f"Expected {long_count} long steps by the fingerprint's head.")
         step[step == 255] = np.frombuffer(long, "<u4")
         places = np.cumsum(step)
-        if len(places) and (places[-1] >= 2**31 or (step[1:] == 0).any()):
-            raise InvalidFingerprint("Expected codes at rising times.")
+        if len(places) and (places[-1] >= MAX_PLACES or (step[1:] == 0).any()):
+            raise InvalidFingerprint(f"Expected codes at rising times below step {MAX_PLACES}.")
         for part in (stored, wanted):
             if (np.diff(part) <= 0).any() or (part >= 2**KEY_BITS).any():
                 raise InvalidFingerprint(f"Expected rising keys below 2**{KEY_BITS}.")

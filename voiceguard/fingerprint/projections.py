@@ -49,6 +49,8 @@ class Projection:
         np.ndarray [shape=(m, bits), float32]
             Whole numbers; bits are set where they are above 0.
         """
+        if len(places) == 0:
+            return np.zeros((0, len(self.weights)), np.float32)
         flat = np.ascontiguousarray(bands).ravel()
         patches = np.lib.stride_tricks.sliding_window_view(flat, self.weights.shape[1])[places * BANDS]
         margins: np.ndarray = patches @ self.weights.T - self.thresholds

@@ -184,6 +184,22 @@ def disable(engine: sa.Engine, name: str, now: dt.datetime, *, actor: str | None
     return True
 
 
+def set_password(engine: sa.Engine, name: str, password: str) -> None:
+    """Give an account another password and end its sessions."""
+    hashed = _hasher.hash(password)
+    with writing(engine) as connection:
+        user_id = connection.scalar(
+            sa.update(schema.users)
+            .where(_users.name == name)
+            .values(password_hash=hashed, failures=0, locked_until=None)
+            .returning(_users.id)
+        )
+        if user_id is None:
+            raise PeopleError(f"Expected the name of an account, got {name}.")
+        connection.execute(sa.delete(schema.sessions).where(_sessions.user_id == user_id))
+        audit.append(connection, Act(audit.operator(), Action.USER_PASSWORD_CHANGED, user_id, {}))
+
+
 def sign_in(
     engine: sa.Engine, name: str, password: str, code: str, now: dt.datetime
 ) -> tuple[Session, str] | None:

@@ -98,7 +98,7 @@ class LiveStream:
         for track, audio in self._assembly.add(chunk):
             self._keep(chunk, track, audio)
         if self._spool.full:
-            await self._service.in_thread(self._spool.flush)
+            await asyncio.to_thread(self._spool.flush)
         if self._unheard_bytes >= _CLOCK_S * chunk.format.bytes_per_s:
             self._hear(chunk)
             if (
@@ -107,7 +107,7 @@ class LiveStream:
                 and self._looking is None
                 and not self._running.final
             ):
-                await self._service.in_thread(self._spool.flush)
+                await asyncio.to_thread(self._spool.flush)
                 self._looking = asyncio.create_task(self._look())
 
     def _keep(self, chunk: AudioChunk, track: int, audio: bytes) -> None:
@@ -205,7 +205,7 @@ class LiveStream:
             _log.error("stream not stored", call_id=self.call_id, error=str(error))
             return {"event": "error", "code": error.code, "detail": str(error), "remedy": error.remedy}
         finally:
-            await self._service.in_thread(self._spool.close)
+            await asyncio.to_thread(self._spool.close)
 
     async def _finish(self, end: End) -> dict[str, Any]:
         for track, audio in self._assembly.finish():
@@ -222,7 +222,7 @@ class LiveStream:
         if audio_format is None or not any(self._spool.sizes):
             return {**told, "call_id": None, "screening": None}
         with self._service.recordings.upload() as upload:
-            await self._service.in_thread(lambda: self._spool.write_wav(audio_format, upload))
+            await asyncio.to_thread(self._spool.write_wav, audio_format, upload)
             posted = self._about.call
             channels = audio_format.channels * len(self._spool.sizes)
             if posted.remote_channel is not None and posted.remote_channel >= channels:
