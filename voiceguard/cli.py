@@ -24,7 +24,8 @@ from typer.core import TyperCommand, TyperGroup
 if TYPE_CHECKING:
     from voiceguard.audio import Recording
     from voiceguard.evidence.cues import Cues
-    from voiceguard.screening import Screening
+    from voiceguard.explanation import CueWeight
+    from voiceguard.screening import Screener, Screening
 
 
 class Engine(enum.StrEnum):
@@ -72,6 +73,11 @@ _ELSEWHERE = {
     "evaluate": _Elsewhere(
         "voiceguard.training.commands:evaluate",
         "Report how wrong the detector is, on unheard voices.",
+        "train",
+    ),
+    "probe": _Elsewhere(
+        "voiceguard.training.commands:probe",
+        "Ask what the detector lives on: trivial cues, the channel.",
         "train",
     ),
     "serve": _Elsewhere("voiceguard.api.commands:serve", "Run the API."),
@@ -190,9 +196,9 @@ def screen(
     except VoiceGuardError as error:
         _failed(f"{file}: {error.code}: {error}\n{error.remedy}")
     if as_json:
-        _print_document(str(file), recording, screening)
+        _print_document(str(file), recording, screening, screener)
     else:
-        _print_view(file.name, recording, screening)
+        _print_view(file.name, recording, screening, screener)
     if picture is not None:
         from voiceguard.evidence.pictures import draw_screening, save_png
 
@@ -202,22 +208,26 @@ def screen(
             _failed(f"can't write {picture}: {error.strerror or error}")
 
 
-def _print_document(name: str, recording: Recording, screening: Screening) -> None:
+def _print_document(name: str, recording: Recording, screening: Screening, screener: Screener) -> None:
     import json
 
     from voiceguard.console import screening_document
 
-    document = screening_document(name, screening, _cues(recording, screening))
+    weights = _weights(recording, screening, screener)
+    document = screening_document(name, screening, _cues(recording, screening), weights)
     typer.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
-def _print_view(name: str, recording: Recording, screening: Screening) -> None:
+def _print_view(name: str, recording: Recording, screening: Screening, screener: Screener) -> None:
     from rich.console import Console
 
-    from voiceguard.console import console, cues_view, screening_view
+    from voiceguard.console import console, cues_view, screening_view, weights_view
 
     out = console()
     out.print(screening_view(name, screening))
+    if weights := _weights(recording, screening, screener)[screening.deciding_channel]:
+        out.print()
+        out.print(weights_view(weights))
     if screening.decision.quality.speech_s:
         # The verdict is on the screen already: librosa compiles parts of itself when it is first used.
         with Console(stderr=True).status("Measuring acoustic cues (the first time can take a minute)"):
@@ -231,6 +241,20 @@ def _cues(recording: Recording, screening: Screening) -> tuple[Cues, ...]:
 
     return tuple(
         measure_cues(samples, channel.speech)
+        for samples, channel in zip(recording.channels, screening.channels, strict=True)
+    )
+
+
+def _weights(
+    recording: Recording, screening: Screening, screener: Screener
+) -> tuple[tuple[CueWeight, ...], ...]:
+    """Say what moved each channel's score; nothing where there is none."""
+    from voiceguard.explanation import weigh
+    from voiceguard.features import cut_windows
+    from voiceguard.vad import speech_frames
+
+    return tuple(
+        weigh(screener.detector, cut_windows(samples, speech_frames(samples))) if channel.windows else ()
         for samples, channel in zip(recording.channels, screening.channels, strict=True)
     )
 

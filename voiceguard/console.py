@@ -15,12 +15,14 @@ from voiceguard.verdict import Reason, Verdict
 
 if TYPE_CHECKING:
     from voiceguard.evidence.cues import Cues
+    from voiceguard.explanation import CueWeight
     from voiceguard.screening import ChannelScreening, Screening
 
 VERDICT_STYLES = {"synthetic": "bold red", "human": "green", "inconclusive": "yellow"}
 _WIDTH_WITHOUT_TERMINAL = 160
 _BAR_CELLS = 48
 _WINDOWS_SHOWN = 40
+_WEIGHTS_SHOWN = 6
 _SAYS_NOTHING = 0.1
 """A score closer to 0 than this is not worth words."""
 
@@ -59,16 +61,21 @@ def in_words(channel: ChannelScreening, screening: Screening) -> str:
     return f"{_REASONS[channel.reason]}{advice}."
 
 
-def screening_document(name: str, screening: Screening, cues: Iterable[Cues]) -> dict[str, Any]:
+def screening_document(
+    name: str, screening: Screening, cues: Iterable[Cues], weights: Iterable[tuple[CueWeight, ...]]
+) -> dict[str, Any]:
     """Return everything about a screening, ready for JSON.
 
     The fields are those of :class:`Screening`, with the file's name, the deciding channel's verdict, and in
-    each channel the verdict in words and the cues.
+    each channel the verdict in words, the acoustic cues and what moved the score.
     """
     document = dataclasses.asdict(screening)
-    for fields, channel, found in zip(document["channels"], screening.channels, cues, strict=True):
+    for fields, channel, found, moved in zip(
+        document["channels"], screening.channels, cues, weights, strict=True
+    ):
         fields["in_words"] = in_words(channel, screening)
         fields["cues"] = dataclasses.asdict(found)
+        fields["weights"] = [dataclasses.asdict(one) for one in moved]
     decision = screening.decision
     head = {"file": name, "verdict": decision.verdict, "reason": decision.reason, "score": decision.score}
     return head | {"in_words": in_words(decision, screening)} | document
@@ -118,6 +125,26 @@ def cues_view(cues: Iterable[Cues]) -> RenderableType:
         values = ["–" if reading.value is None else f"{reading.value:.4g}" for reading in row]
         table.add_row(row[0].label, *values, row[0].unit)
     note = "Cues help a person to listen; the verdict does not rest on them, and none proves anything alone."
+    return Group(table, Text(note, style="dim"))
+
+
+def weights_view(weights: Iterable[CueWeight]) -> RenderableType:
+    """Lay out what moved the score, the heaviest first."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("What moved the score")
+    table.add_column("by", justify="right")
+    table.add_column("in human speech", justify="right")
+    for cue in list(weights)[:_WEIGHTS_SHOWN]:
+        usual = cue.human_low <= cue.weight <= cue.human_high
+        table.add_row(
+            cue.label,
+            Text(signed(cue.weight), style="" if usual else "bold"),
+            f"{signed(cue.human_low)} to {signed(cue.human_high)}",
+        )
+    note = (
+        "How far the score would fall with this cue as in mean human speech; the range holds 90 % of unheard human "
+        "speech. Families overlap, so the weights don't add up to the score."
+    )
     return Group(table, Text(note, style="dim"))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from voiceguard.errors import ModelError
-from voiceguard.features import SpeechWindow, extract, feature_names
+from voiceguard.features import SpeechWindow, extract, features_sha256
 from voiceguard.shipped import shipped
 from voiceguard.verdict import Calibration
 
@@ -41,11 +41,6 @@ def default_model_dir() -> Path:
     """Folder of the shipped model, or the one that ``VOICEGUARD_MODEL`` names."""
     named = os.environ.get(MODEL_VARIABLE)
     return Path(named) if named else shipped("models")
-
-
-def features_sha256(names: Sequence[str]) -> str:
-    """Fingerprint of the feature columns and their order."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def read_record(folder: Path) -> ModelRecord:
@@ -101,7 +96,7 @@ class Detector:
             raise ModelError(
                 f"Expected {GRAPH_FILE} with SHA-256 {self.record.graph_sha256}; got {found}. The file was changed."
             )
-        expected = features_sha256(feature_names())
+        expected = features_sha256()
         if self.record.features_sha256 != expected:
             raise ModelError(
                 f"Model {self.record.id} was trained on other features than this version computes; use the model "

@@ -12,6 +12,7 @@ coefficients by the Levinson-Durbin recursion (Makhoul, Proc. IEEE 63, 1975).
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ import scipy.sparse
 from voiceguard.audio import RATE_HZ
 from voiceguard.vad import FRAME_SAMPLES
 
+REVISION = 2
+"""Counted up when a feature keeps its name and changes its meaning: models trained on the old one are refused."""
 WINDOW_S = 4.0
 """Seconds of speech in a window."""
 MIN_WINDOW_S = 1.5
@@ -36,8 +39,8 @@ FLOOR_DB = -60.0
 BAND_LOW_HZ, BAND_HIGH_HZ = 200.0, 3700.0
 
 
-WINDOW_SAMPLES, HOP_SAMPLES = 256, 40
-"""Short-time analysis: 32 ms windows every 5 ms."""
+WINDOW_SAMPLES, HOP_SAMPLES = 256, 64
+"""Short-time analysis: 32 ms windows every 8 ms."""
 BANDS, COEFFICIENTS = 40, 30
 STEPS = (1, 2, 4)
 ORDERS = (1, 2, 3)
@@ -131,6 +134,13 @@ def feature_names() -> tuple[str, ...]:
     return tuple(name for block in _blocks(window) for name in block.names())
 
 
+@functools.cache
+def features_sha256() -> str:
+    """Fingerprint of what the columns are: their names and order, and how they are computed."""
+    said = [REVISION, WINDOW_SAMPLES, HOP_SAMPLES, BANDS, FLOOR_DB, *feature_names()]
+    return hashlib.sha256("\n".join(map(str, said)).encode()).hexdigest()
+
+
 def power_spectrogram(samples: np.ndarray) -> np.ndarray:
     """Short-time power spectrum with a periodic Hann window.
 
@@ -209,7 +219,7 @@ def _blocks(window: SpeechWindow) -> Iterable[_Block]:
     coefficients = cepstra(log_bands)
     pairs = (log_bands[0::2] + log_bands[1::2]) / 2
     excitation = _analyse_excitation(power, speech)
-    shape = _spectrum_shape(power)
+    shape = _spectrum_shape(np.ascontiguousarray(power.T))
     # All tracks go through the statistics together: many small calls would cost more than the sums.
     moving = _dynamics_together(
         {
@@ -336,7 +346,8 @@ def _bands(pairs: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
     ranges = np.stack([modulation[:, low:high].sum(axis=1) for low, high in itertools.pairwise(edges)])
     shares = np.log(ranges / (modulation.sum(axis=1) + np.float32(1e-9)) + np.float32(1e-6))
     yield _Block("bands.modulation", tuple(f"{low:g}hz" for low in MODULATION_HZ[:-1]), shares)
-    normal = centred / (np.sqrt((centred**2).mean(axis=1, keepdims=True)) + np.float32(1e-6))
+    normal = centred[:, ::2]  # neighbours overlap, and say the same
+    normal = normal / (np.sqrt(np.vecdot(normal, normal) / normal.shape[1]) + np.float32(1e-6))[:, None]
     correlation = np.vecdot(normal[:, None], normal[None]) / np.float32(normal.shape[1])
     (rows, columns), starts = _diagonals()
     chosen_pairs = correlation[rows, columns]
@@ -360,18 +371,19 @@ class _Excitation:
 
 def _analyse_excitation(power: np.ndarray, speech: np.ndarray) -> _Excitation:
     """Find pitch by the autocorrelation's peak, and log area ratios of the all-pole fit."""
-    autocorrelation = scipy.fft.irfft(power, axis=1)
+    autocorrelation = scipy.fft.dct(power, type=1, axis=1)  # the inverse transform of a real even spectrum
     low, high = PITCH_LAGS
     search = autocorrelation[:, low:high] / (autocorrelation[:, :1] + np.float32(1e-16))
     search /= _lag_window()[low:high]
     best = search.argmax(axis=1)
     harmonicity = search[np.arange(len(search)), best]
     reflection, gain = _reflection(autocorrelation[:, : LPC_ORDER + 1])
+    reflection = np.clip(reflection, np.float32(-0.999), np.float32(0.999))
     return _Excitation(
         voiced=speech & (harmonicity > VOICED_HARMONICITY),
         harmonicity=harmonicity,
         log_lag=np.log(best.astype(np.float32) + low),
-        areas=np.arctanh(np.clip(reflection, -0.999, 0.999)),
+        areas=np.log((1 + reflection) / (1 - reflection)) / 2,
         log_gain=np.log(gain + np.float32(1e-9)),
     )
 
@@ -427,16 +439,19 @@ def _reflection(autocorrelation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _spectrum_shape(power: np.ndarray) -> np.ndarray:
-    """Flatness, entropy, flux, and fine structure between harmonics in three ranges, shape (6, frames)."""
-    chosen = power[:, _bin(300) : _bin(3400)]
-    chosen = chosen / (chosen.sum(axis=1, keepdims=True) + np.float32(1e-16)) + np.float32(1e-7)
+    """Flatness, entropy, flux, and fine structure between harmonics in three ranges.
+
+    ``power`` has shape (bins, frames), C order; returns shape (6, frames).
+    """
+    chosen = power[_bin(300) : _bin(3400)]
+    chosen = chosen / (chosen.sum(axis=0) + np.float32(1e-16)) + np.float32(1e-7)
     logs = np.log(chosen)
-    flux = np.zeros(len(power), np.float32)
-    flux[1:] = np.abs(np.diff(chosen, axis=0)).sum(axis=1)
-    bends = np.abs(logs[:, 2:] - 2 * logs[:, 1:-1] + logs[:, :-2])
-    split = (0, _bin(1000) - _bin(300), _bin(2000) - _bin(300), logs.shape[1])
-    fine = [bends[:, begin : end - 2].mean(axis=1) for begin, end in itertools.pairwise(split)]
-    return np.stack([logs.mean(axis=1), -np.vecdot(chosen, logs), flux, *fine])
+    flux = np.zeros(power.shape[1], np.float32)
+    flux[1:] = np.abs(np.diff(chosen, axis=1)).sum(axis=0)
+    bends = np.abs(logs[2:] - 2 * logs[1:-1] + logs[:-2])
+    split = (0, _bin(1000) - _bin(300), _bin(2000) - _bin(300), len(logs))
+    fine = [bends[begin : end - 2].mean(axis=0) for begin, end in itertools.pairwise(split)]
+    return np.stack([logs.mean(axis=0), -(chosen * logs).sum(axis=0), flux, *fine])
 
 
 def _bin(frequency_hz: float) -> int:

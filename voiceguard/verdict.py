@@ -59,9 +59,15 @@ class Calibration:
 
     def scores(self, raw: np.ndarray, speech_s: np.ndarray) -> np.ndarray:
         """Score many at once; arrays of one shape."""
+        return np.clip(self.offset + self._slopes(speech_s) * raw, -self.bound, self.bound)
+
+    def slope_at(self, speech_s: float) -> float:
+        """How far the score moves when the mean raw score over ``speech_s`` seconds moves by one."""
+        return float(self._slopes(np.array(speech_s)))
+
+    def _slopes(self, speech_s: np.ndarray) -> np.ndarray:
         length = np.log2(np.clip(speech_s, 1.0, 32.0) / 4)
-        ratio = self.offset + (self.slope + self.slope_seconds * length) * raw
-        return np.clip(ratio, -self.bound, self.bound)
+        return np.asarray(self.slope + self.slope_seconds * length)
 
     def probability(self, score: float) -> float:
         """Posterior probability of ``synthetic`` at the stated prior."""

@@ -53,9 +53,7 @@ _HTTP = (
     Kind("in_flight", 409, "A request with this Idempotency-Key is being handled.", "Retry in a second."),
     Kind("webhook_disabled", 409, "The webhook is disabled.", "Enable it first: PATCH with enabled true."),
     Kind("too_many_webhooks", 409, "The carrier has as many webhooks as it may.", "Delete one first."),
-    Kind(
-        "uuid_in_use", 409, "A call has been announced with this UUID.", "Announce each call with its own."
-    ),
+    Kind("uuid_in_use", 409, "A call has been announced with this UUID.", "Announce each call with its own."),
     Kind("call_deleted", 410, "The call was deleted.", "Nothing; deleted_at and reason say when and why."),
     Kind("gone", 410, "What was here is gone.", "Nothing."),
     Kind("request_too_large", 413, "The request is larger than it may be.", "Send less."),

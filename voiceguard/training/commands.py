@@ -13,16 +13,18 @@ import numpy as np
 import torch
 import typer
 
-from voiceguard.detector import features_sha256
-from voiceguard.features import feature_names
+from voiceguard.features import features_sha256
 from voiceguard.training.calibrate import fit_calibration
 from voiceguard.training.card import write_card
 from voiceguard.training.corpus import Corpus, clip_weights, load_corpus
-from voiceguard.training.crossfold import CHANNELS, CrossFold, cross_fold, load_versions
-from voiceguard.training.export import export_ensemble, write_model
+from voiceguard.training.crossfold import CHANNELS, CrossFold, cross_fold, features_mean, load_versions
+from voiceguard.training.export import export_ensemble, write_model, write_reference
 from voiceguard.training.mlp import MlpConfig, fit_mlp
+from voiceguard.training.plots import draw_report
 from voiceguard.training.prepare import prepare
+from voiceguard.training.probe import probe_spread, probe_trivial_cues
 from voiceguard.training.report import make_report
+from voiceguard.training.sample import write_sample
 
 Manifest = Annotated[Path, typer.Argument(help="manifest.csv of the corpus.", exists=True, dir_okay=False)]
 Work = Annotated[
@@ -57,6 +59,7 @@ def train(
     graph = export_ensemble(models)
     model_id = f"functional-mlp-{hashlib.sha256(graph).hexdigest()[:12]}"
     write_model(out, model_id, graph, calibration)
+    write_reference(out, corpus, result, calibration, features_mean(features, ~synthetic))
     report = make_report(corpus, result, work)
     (out / "evaluation.json").write_text(report.to_json() + "\n")
     recipe = {
@@ -70,6 +73,7 @@ def train(
     }
     (out / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
     write_card(out, model_id, calibration, report, recipe)
+    write_sample(out, corpus)
     typer.echo(report.to_markdown())
 
 
@@ -81,10 +85,39 @@ def evaluate(
     epochs: Epochs = 14,
     seed: Seed = 0,
     jobs: Jobs = 2,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Save the figures as a picture.")
+    ] = None,
 ) -> None:
     """Print the cross-fold report: each fold scored by models that heard none of its groups or engine names."""
     corpus, result, _ = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
     typer.echo(make_report(corpus, result, work).to_markdown())
+    if plots is not None:
+        draw_report(corpus, result, plots)
+
+
+def probe(
+    manifest: Manifest,
+    work: Work,
+    versions: Versions = 6,
+    members: Members = 2,
+    epochs: Epochs = 14,
+    seed: Seed = 0,
+    jobs: Jobs = 2,
+) -> None:
+    """Print what trivial cues explain of the detector, and how far a clip's score depends on its channel."""
+    corpus, result, config = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
+    cues = probe_trivial_cues(corpus, result, work)
+    typer.echo("Wild pages, plain phone, area under the curve within pages:")
+    typer.echo(f"  detector                                 {cues.detector:.3f}")
+    typer.echo(f"  classifier on trivial cues alone         {cues.cues:.3f}")
+    typer.echo(f"  detector without what the cues predict   {cues.without_cues:.3f}")
+    spread = probe_spread(corpus, work, list(range(versions)), config, seed)
+    typer.echo(
+        f"{spread.clips} clips through {spread.channels} channels each, spread of a clip's score over that of clips:"
+    )
+    typer.echo(f"  this recipe                              {spread.shipped_recipe:.2f}")
+    typer.echo(f"  the same networks, trained on clean clips {spread.clean_trained:.2f}")
 
 
 def _cross_fold(
@@ -94,7 +127,7 @@ def _cross_fold(
     corpus = load_corpus(manifest)
     config = MlpConfig(epochs=epochs)
     prepare(corpus, work, list(range(versions)), seed=seed, jobs=jobs)
-    columns = features_sha256(feature_names())
+    columns = features_sha256()
     recipe = [corpus.sha256, columns, versions, members, seed, dataclasses.asdict(config)]
     key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
     kept = work / f"crossfold-{key}.npz"
@@ -102,10 +135,12 @@ def _cross_fold(
         stored = np.load(kept)
         scores = {name: stored[f"score_{name}"] for name in CHANNELS}
         speech_s = {name: stored[f"speech_{name}"] for name in CHANNELS}
-        return corpus, CrossFold(scores, speech_s), config
+        return corpus, CrossFold(scores, speech_s, stored["weights"]), config
     result = cross_fold(corpus, work, list(range(versions)), config, members, seed)
     arrays = {f"score_{name}": values for name, values in result.scores.items()}
     arrays |= {f"speech_{name}": values for name, values in result.speech_s.items()}
+    assert result.weights is not None
+    arrays["weights"] = result.weights
     partial = kept.with_suffix(".part.npz")
     np.savez(partial, **arrays)  # type: ignore[arg-type]
     partial.rename(kept)

@@ -6,14 +6,16 @@ has several pages. The scores of all five folds together are what calibration is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.progress import Progress
 
+from voiceguard.explanation import FAMILIES, family_masks
 from voiceguard.training.corpus import Corpus, clip_weights
-from voiceguard.training.mlp import MlpConfig, fit_mlp, score_mlp
+from voiceguard.training.mlp import Mlp, MlpConfig, fit_mlp, score_mlp
 
 CHANNELS = {"plain": 0, "mild": 1, "hard": 2}
 """Version of the prepared corpus that stands for each severity in the report."""
@@ -25,6 +27,8 @@ class CrossFold:
 
     scores: dict[str, np.ndarray]
     speech_s: dict[str, np.ndarray]
+    weights: np.ndarray | None = None
+    """Raw weight of each family of features in the plain score, shape (clips, families); NaN as above."""
 
 
 def training_mask(corpus: Corpus, fold: int) -> np.ndarray:
@@ -52,6 +56,8 @@ def cross_fold(
     """Train ``members`` models for each fold and score the fold through each severity; the mean logit counts."""
     features = load_versions(folder, versions)
     synthetic, folds, weights = corpus.column("synthetic"), corpus.column("fold"), clip_weights(corpus)
+    human = features_mean(features, ~synthetic)
+    weighed = np.full((len(folds), len(FAMILIES)), np.nan)
     tested = {name: np.load(folder / f"features-{version}.npy") for name, version in CHANNELS.items()}
     scores = {name: np.full(len(folds), np.nan) for name in CHANNELS}
     with Progress() as progress:
@@ -60,15 +66,31 @@ def cross_fold(
             train, test = training_mask(corpus, int(fold)), folds == fold
             chosen = [version[train] for version in features]
             totals = {name: np.zeros(int(test.sum())) for name in CHANNELS}
+            share = np.zeros((int(test.sum()), len(FAMILIES)))
             for member in range(members):
                 model = fit_mlp(chosen, synthetic[train], weights[train], config, seed + member)
                 for name in CHANNELS:
                     totals[name] += score_mlp(model, tested[name][test])
+                share += _weights(model, tested["plain"][test], human) / members
                 progress.advance(task)
             for name in CHANNELS:
                 scores[name][test] = totals[name] / members
+            weighed[test] = share
     speech_s = {name: np.load(folder / f"speech-{version}.npy") for name, version in CHANNELS.items()}
-    return CrossFold(scores, speech_s)
+    return CrossFold(scores, speech_s, weighed)
+
+
+def features_mean(versions: Sequence[np.ndarray], chosen: np.ndarray) -> np.ndarray:
+    """Mean features of the chosen clips over all versions, shape (features,), float32."""
+    means = [np.nanmean(version[chosen].astype(np.float32), axis=0) for version in versions]
+    return np.asarray(np.mean(means, axis=0), np.float32)
+
+
+def _weights(model: Mlp, features: np.ndarray, human: np.ndarray) -> np.ndarray:
+    """How far each clip's logit falls when a family is that of mean human speech, shape (clips, families)."""
+    whole = score_mlp(model, features)
+    falls = [whole - score_mlp(model, np.where(mask, human, features)) for mask in family_masks()]
+    return np.stack(falls, axis=1)
 
 
 def pseudo_calls(

@@ -13,8 +13,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from voiceguard.detector import GRAPH_FILE, RECORD_FILE, SCHEMA, features_sha256
-from voiceguard.features import feature_names
+from voiceguard.detector import GRAPH_FILE, RECORD_FILE, SCHEMA
+from voiceguard.explanation import FAMILIES, REFERENCE_FILE
+from voiceguard.features import WINDOW_S, features_sha256
+from voiceguard.training.corpus import Corpus
+from voiceguard.training.crossfold import CrossFold
 from voiceguard.training.mlp import Mlp
 from voiceguard.verdict import Calibration
 
@@ -91,10 +94,28 @@ def write_model(folder: Path, model_id: str, graph: bytes, calibration: Calibrat
         "schema": SCHEMA,
         "id": model_id,
         "graph_sha256": hashlib.sha256(graph).hexdigest(),
-        "features_sha256": features_sha256(feature_names()),
+        "features_sha256": features_sha256(),
         "calibration": asdict(calibration),
     }
     (folder / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def write_reference(
+    folder: Path, corpus: Corpus, result: CrossFold, calibration: Calibration, mean: np.ndarray
+) -> None:
+    """Write ``reference.json``: mean human features, and the range of each family's weight in human speech.
+
+    The range is over human clips of wild pages, through the plain channel, by models that had not heard them.
+    """
+    assert result.weights is not None
+    human = ~corpus.column("synthetic") & (corpus.column("source") == "wild")
+    weights = calibration.slope_at(WINDOW_S) * result.weights[human & np.isfinite(result.weights[:, 0])]
+    ranges = {
+        family.name: [round(float(np.percentile(column, share)), 3) for share in (5, 95)]
+        for family, column in zip(FAMILIES, weights.T, strict=True)
+    }
+    document = {"mean": [float(f"{value:.6g}") for value in mean], "ranges": ranges}
+    (folder / REFERENCE_FILE).write_text(json.dumps(document) + "\n")
 
 
 def _fold_norm(weight: np.ndarray, bias: np.ndarray, norm: nn.Module) -> tuple[np.ndarray, np.ndarray]:

@@ -20,8 +20,7 @@ from numpy.lib.format import open_memmap
 from rich.progress import track
 
 from voiceguard.audio import RATE_HZ
-from voiceguard.detector import features_sha256
-from voiceguard.features import CONTEXT_SAMPLES, cut_windows, extract, feature_names
+from voiceguard.features import CONTEXT_SAMPLES, cut_windows, extract, feature_names, features_sha256
 from voiceguard.telephony.channel import SEVERITIES, Channel, Severity, draw_channel
 from voiceguard.telephony.codecs import to_int16
 from voiceguard.training.corpus import Clip, Corpus, read_samples
@@ -53,7 +52,7 @@ def prepare(corpus: Corpus, folder: Path, versions: list[int], *, seed: int = 0,
     record = {
         "corpus_sha256": corpus.sha256,
         "seed": seed,
-        "features_sha256": features_sha256(feature_names()),
+        "features_sha256": features_sha256(),
     }
     kept = folder / "record.json"
     if kept.exists() and json.loads(kept.read_text()) != record:

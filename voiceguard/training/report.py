@@ -6,6 +6,7 @@ here rests on a clip that set it.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from voiceguard.training.metrics import Rate
 from voiceguard.verdict import Calibration
 
 LENGTHS_S = (2.0, 4.0, 8.0, 16.0, 24.0, 30.0)
+WORST_PAGES = 10
 LEAST_FOR_A_ROW = 20
 """Groups with fewer clips of a class get no row."""
 
@@ -61,8 +63,8 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _Scored:
-    """Calls of one severity: calibrated scores, labels, and decisions at the cross-fitted thresholds."""
+class Scored:
+    """Clips or calls of one severity: calibrated scores, labels, and decisions at the cross-fitted thresholds."""
 
     score: np.ndarray
     raw: np.ndarray
@@ -76,11 +78,9 @@ def make_report(corpus: Corpus, result: CrossFold, prepared: Path) -> Report:
     """Compute every table from the out-of-fold scores; ``prepared`` holds the channels' records."""
     wild = corpus.column("source") == "wild"
     folds = corpus.column("fold")
-    calibrations = {
-        int(fold): fit_calibration(corpus, result, keep=folds != fold) for fold in np.unique(folds)
-    }
+    calibrations = cross_fitted(corpus, result)
     tables: dict[str, tuple[Row, ...]] = {}
-    clips = {name: _clips(corpus, result, name, calibrations) for name in CHANNELS}
+    clips = {name: score_clips(corpus, result, name, calibrations) for name in CHANNELS}
     plain = clips["plain"]
     tables["Clips of 3–4 s from wild pages, by channel"] = tuple(
         _row(name, scored, corpus, wild[scored.first]) for name, scored in clips.items()
@@ -93,7 +93,7 @@ def make_report(corpus: Corpus, result: CrossFold, prepared: Path) -> Report:
         _row(f"{name}, {target_s:.0f} s", scored, corpus, wild[scored.first])
         for name in ("plain", "hard")
         for target_s in LENGTHS_S
-        if len((scored := _calls(corpus, result, name, target_s, calibrations)).score)
+        if len((scored := score_calls(corpus, result, name, target_s, calibrations)).score)
     )
     tables["All human sources, plain phone"] = tuple(_groups(plain, corpus, corpus.column("source")))
     for title, column in (("kind", "kind"), ("language", "language"), ("year", "style")):
@@ -101,17 +101,29 @@ def make_report(corpus: Corpus, result: CrossFold, prepared: Path) -> Report:
             _groups(plain, corpus, corpus.column(column), wild, against_all=column == "kind")
         )
     tables["Wild pages, plain phone, by codec"] = tuple(_groups(plain, corpus, _codecs(prepared), wild))
+    tables["Wild pages, hard channel, by noise"] = tuple(
+        _groups(clips["hard"], corpus, _noises(prepared), wild)
+    )
+    tables["Pages told apart worst, plain phone"] = tuple(_worst_pages(plain, corpus, wild))
     return Report(tables)
 
 
-def _clips(corpus: Corpus, result: CrossFold, name: str, calibrations: dict[int, Calibration]) -> _Scored:
+def cross_fitted(corpus: Corpus, result: CrossFold) -> dict[int, Calibration]:
+    """Fit a calibration for each fold on the other four."""
+    folds = corpus.column("fold")
+    return {int(fold): fit_calibration(corpus, result, keep=folds != fold) for fold in np.unique(folds)}
+
+
+def score_clips(corpus: Corpus, result: CrossFold, name: str, calibrations: dict[int, Calibration]) -> Scored:
+    """Score every clip through one severity with the calibration of its fold."""
     rows = np.flatnonzero(np.isfinite(result.scores[name]))
     return _decide(corpus, result.scores[name][rows], result.speech_s[name][rows], rows, calibrations)
 
 
-def _calls(
+def score_calls(
     corpus: Corpus, result: CrossFold, name: str, target_s: float, calibrations: dict[int, Calibration]
-) -> _Scored:
+) -> Scored:
+    """Score calls joined from clips of one voice with the calibration of its fold."""
     raw, seconds, _, first = pseudo_calls(
         corpus, result.scores[name], result.speech_s[name], target_s, np.random.default_rng(0)
     )
@@ -124,7 +136,7 @@ def _decide(
     seconds: np.ndarray,
     first: np.ndarray,
     calibrations: dict[int, Calibration],
-) -> _Scored:
+) -> Scored:
     score = np.zeros(len(raw))
     flagged, reviewed = np.zeros(len(raw), dtype=bool), np.zeros(len(raw), dtype=bool)
     folds = corpus.column("fold")[first]
@@ -134,11 +146,11 @@ def _decide(
         enough = seconds[here] >= calibration.min_speech_s
         flagged[here] = enough & (score[here] >= calibration.flag_threshold)
         reviewed[here] = enough & (score[here] >= calibration.review_threshold)
-    return _Scored(score, raw, corpus.column("synthetic")[first], flagged, reviewed, first)
+    return Scored(score, raw, corpus.column("synthetic")[first], flagged, reviewed, first)
 
 
 def _groups(
-    scored: _Scored,
+    scored: Scored,
     corpus: Corpus,
     values: np.ndarray,
     keep: np.ndarray | None = None,
@@ -157,7 +169,7 @@ def _groups(
             yield _row(str(value), scored, corpus, chosen)
 
 
-def _row(name: str, scored: _Scored, corpus: Corpus, mask: np.ndarray) -> Row:
+def _row(name: str, scored: Scored, corpus: Corpus, mask: np.ndarray) -> Row:
     synthetic = scored.synthetic[mask]
     score, raw = scored.score[mask], scored.raw[mask]
     human, fake = score[~synthetic], score[synthetic]
@@ -185,6 +197,28 @@ def _row(name: str, scored: _Scored, corpus: Corpus, mask: np.ndarray) -> Row:
 def _codecs(prepared: Path) -> np.ndarray:
     channels = json.loads((prepared / f"channels-{CHANNELS['plain']}.json").read_text())
     return np.array([channel["codecs"][0]["codec"] if channel["codecs"] else "none" for channel in channels])
+
+
+def _noises(prepared: Path) -> np.ndarray:
+    """Signal-to-noise ratio of each clip's hard channel, in words."""
+    channels = json.loads((prepared / f"channels-{CHANNELS['hard']}.json").read_text())
+    edges_db = (0, 10, 15, 20, 30, 100)
+
+    def words(snr_db: float | None) -> str:
+        if snr_db is None:
+            return "no noise added"
+        low, high = next(pair for pair in itertools.pairwise(edges_db) if snr_db < pair[1])
+        return f"{low:02d}–{high} dB" if high < 100 else f"over {low} dB"
+
+    return np.array([words(channel["noise_snr_db"]) for channel in channels])
+
+
+def _worst_pages(scored: Scored, corpus: Corpus, wild: np.ndarray) -> Iterable[Row]:
+    """Pages with enough clips of both classes, the one told apart worst first."""
+    pages = corpus.column("page")
+    rows = _groups(scored, corpus, pages, wild)
+    both = [row for row in rows if min(row.human, row.synthetic) >= LEAST_FOR_A_ROW // 2]
+    return sorted(both, key=lambda row: row.auc)[:WORST_PAGES]
 
 
 def _markdown(title: str, rows: tuple[Row, ...]) -> str:

@@ -1,0 +1,189 @@
+"""Which cues moved a score, and where in time and frequency.
+
+Both answers come from occlusion (Zeiler and Fergus, ECCV 2014): take something away, score again, and see how
+far the score falls. A family of features is taken away by giving it the mean of human speech; a stretch of
+time and frequency by hushing it. What an occlusion says depends on what it leaves, so it points a listener to
+a place and proves nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from voiceguard.audio import RATE_HZ
+from voiceguard.detector import Detector
+from voiceguard.errors import ModelError
+from voiceguard.features import SpeechWindow, extract, feature_names
+from voiceguard.vad import FRAME_SAMPLES
+
+REFERENCE_FILE = "reference.json"
+MAP_BANDS_HZ = (0, 300, 600, 1000, 1500, 2000, 2600, 3200, 4000)
+MAP_CELL_S = 0.5
+HUSH_DB = -20.0
+_WINDOW, _HOP = 256, 64
+
+
+@dataclass(frozen=True)
+class Family:
+    """Features that say one thing."""
+
+    name: str
+    label: str
+    pattern: str
+    """Which columns of `feature_names` belong to it, as a regular expression for their beginning."""
+
+
+FAMILIES = (
+    Family("timbre_steps", "How fast the timbre changes", r"lfcc\.d1x"),
+    Family("timbre_bends", "How abruptly the timbre's change turns", r"lfcc\.d2x"),
+    Family("timbre_roughness", "Fine roughness of the timbre's change", r"lfcc\.d3x"),
+    Family("timbre_memory", "How long the timbre resembles itself", r"lfcc\.autocorrelation"),
+    Family("timbre_spread", "How widely the timbre varies", r"lfcc\.[a-z_]+\.\d+$"),
+    Family("voiced_motion", "Movement within voiced sounds", r"lfcc_voiced"),
+    Family("unvoiced_motion", "Movement within unvoiced sounds", r"lfcc_unvoiced"),
+    Family("band_levels", "How the levels of frequency bands vary", r"bands\.(?!modulation|correlation)"),
+    Family("rhythm", "Rhythm of the frequency bands, 0.5 to 50 Hz", r"bands\.modulation"),
+    Family("band_unison", "How far frequency bands move together", r"bands\.correlation"),
+    Family("loudness_motion", "Movement of the loudness", r"energy"),
+    Family("pitch_motion", "Movement of the pitch and share of voiced sound", r"pitch\.(?!harmonicity)"),
+    Family("periodicity", "How periodic the voice is, and how that moves", r"pitch\.harmonicity"),
+    Family("vocal_tract", "Movement of the vocal tract's shape", r"lpc\.area"),
+    Family("excitation", "What the vocal tract's shape leaves unexplained", r"lpc\.gain"),
+    Family("fine_structure", "Flatness, flux and fine structure of the spectrum", r"shape"),
+)
+
+
+@dataclass(frozen=True)
+class CueWeight:
+    """What one family of features did to a score."""
+
+    name: str
+    label: str
+    weight: float
+    """How far the score (natural-log likelihood ratio) falls when the cue is that of mean human speech."""
+    human_low: float
+    human_high: float
+    """From the 5th to the 95th percentile of this weight over unheard human speech of the evaluation."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What human speech of the evaluation looks like to a model."""
+
+    mean: np.ndarray
+    """Mean features, shape (features,), float32."""
+    low: np.ndarray
+    high: np.ndarray
+    """Percentiles 5 and 95 of each family's weight, shape (families,)."""
+
+
+@dataclass(frozen=True)
+class ScoreMap:
+    """How far a window's score falls when a cell of time and frequency is hushed by 20 dB."""
+
+    edges_s: tuple[float, ...]
+    """Edges in time, from the window's first kept sample; long pauses are left out."""
+    edges_hz: tuple[float, ...]
+    falls: np.ndarray
+    """Shape (bands, cells of time), float64, natural-log likelihood ratio."""
+
+
+@functools.cache
+def family_masks() -> np.ndarray:
+    """Which columns each family has; shape (families, features), bool. Every column is in just one."""
+    names = feature_names()
+    masks = np.array([[re.match(family.pattern, name) is not None for name in names] for family in FAMILIES])
+    if not (masks.sum(axis=0) == 1).all():
+        odd = [name for name, count in zip(names, masks.sum(axis=0), strict=True) if count != 1]
+        raise AssertionError(f"expected each feature in one family, got {odd[:5]}")
+    return masks
+
+
+def load_reference(folder: Path) -> Reference:
+    """Read a model's reference.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or does not fit the features.
+    """
+    path = folder / REFERENCE_FILE
+    try:
+        raw = json.loads(path.read_text())
+        mean = np.array(raw["mean"], np.float32)
+        ranges = np.array([raw["ranges"][family.name] for family in FAMILIES])
+    except OSError as error:
+        raise ModelError(f"Expected a reference at {path}; it can't be read: {error.strerror}.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"Expected a complete reference at {path}; got {error!r}.") from error
+    if mean.shape != (len(feature_names()),) or ranges.shape != (len(FAMILIES), 2):
+        raise ModelError(f"Expected {len(feature_names())} features in {path}; got {mean.size}.")
+    return Reference(mean, ranges[:, 0], ranges[:, 1])
+
+
+def weigh(detector: Detector, windows: Sequence[SpeechWindow]) -> tuple[CueWeight, ...]:
+    """Weigh every family of features for one channel's score, heaviest first.
+
+    Parameters
+    ----------
+    detector : Detector
+    windows : sequence of SpeechWindow
+        The channel's windows, as :func:`voiceguard.features.cut_windows` cuts them; at least one.
+
+    Raises
+    ------
+    ModelError
+        If the model has no reference.
+    """
+    reference = load_reference(detector.folder)
+    seconds = np.array([window.speech.sum() * FRAME_SAMPLES / RATE_HZ for window in windows])
+    features = extract(windows)
+    whole = detector.score_features(features)
+    slope = detector.record.calibration.slope_at(float(seconds.sum()))
+    weights = []
+    for mask in family_masks():
+        without = detector.score_features(np.where(mask, reference.mean, features))
+        weights.append(slope * float(np.average(whole - without, weights=seconds)))
+    found = [
+        CueWeight(family.name, family.label, round(weight, 3), float(low), float(high))
+        for family, weight, low, high in zip(FAMILIES, weights, reference.low, reference.high, strict=True)
+    ]
+    return tuple(sorted(found, key=lambda cue: -abs(cue.weight)))
+
+
+def map_window(detector: Detector, window: SpeechWindow) -> ScoreMap:
+    """Hush one cell of time and frequency after the other and score the window again.
+
+    It takes as many screenings of the window as there are cells: a second or so.
+    """
+    from scipy.signal import ShortTimeFFT, get_window
+
+    transform = ShortTimeFFT(get_window("hann", _WINDOW), _HOP, RATE_HZ)
+    samples = window.samples.astype(np.float64)
+    spectrum = transform.stft(samples)
+    times_s, bands_hz = transform.t(len(samples)), transform.f
+    cells = max(1, round(len(samples) / RATE_HZ / MAP_CELL_S))
+    edges_s = np.linspace(0, len(samples) / RATE_HZ, cells + 1)
+    gain = 10 ** (HUSH_DB / 20)
+    hushed = []
+    for low_hz, high_hz in itertools.pairwise(MAP_BANDS_HZ):
+        in_band = (bands_hz >= low_hz) & (bands_hz < high_hz)
+        for begin_s, end_s in itertools.pairwise(edges_s):
+            in_time = (times_s >= begin_s) & (times_s < end_s)
+            changed = np.where(in_band[:, None] & in_time, gain * spectrum, spectrum)
+            audio = transform.istft(changed, k1=len(samples)).astype(np.float32)
+            hushed.append(SpeechWindow(window.start_s, window.end_s, audio, window.speech))
+    whole = detector.score([window])[0]
+    falls = (whole - detector.score(hushed)).reshape(len(MAP_BANDS_HZ) - 1, cells)
+    slope = detector.record.calibration.slope_at(float(window.speech.sum()) * FRAME_SAMPLES / RATE_HZ)
+    return ScoreMap(
+        tuple(round(float(edge), 3) for edge in edges_s), tuple(map(float, MAP_BANDS_HZ)), slope * falls
+    )

@@ -1,0 +1,182 @@
+"""Probes: what the detector must not live on, and what it must not mind.
+
+Trivial cues (level, silence, bandwidth, codec, duration) must not tell the classes apart, nor must the detector's
+skill go when they are taken out of its score. The same clip through ten channels must score alike.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.fft
+from rich.progress import track
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+from voiceguard.audio import RATE_HZ
+from voiceguard.features import cut_windows, extract
+from voiceguard.training import metrics
+from voiceguard.training.corpus import Corpus, clip_weights, read_samples
+from voiceguard.training.crossfold import CHANNELS, CrossFold, load_versions, training_mask
+from voiceguard.training.mlp import MlpConfig, fit_mlp, score_mlp
+from voiceguard.training.prepare import version_channel
+from voiceguard.vad import FRAME_S, MIN_SCORED_S, speech_frames
+
+SPREAD_FOLD = 0
+SPREAD_CLIPS = 200
+SPREAD_CHANNELS = 10
+_SPREAD_VERSION = 1000
+"""First of the versions whose channels the spread is measured on; training never reaches it."""
+
+
+@dataclass(frozen=True)
+class TrivialCues:
+    """What cues tell that have nothing to do with a voice; plain phone, wild pages, areas within pages."""
+
+    detector: float
+    """Area of the detector."""
+    cues: float
+    """Area of a classifier on trivial cues alone, trained on the other folds."""
+    without_cues: float
+    """Area of the detector's score after what the cues predict of it, on the other folds, is subtracted."""
+
+
+@dataclass(frozen=True)
+class ChannelSpread:
+    """Standard deviation of one clip's score over channels, over that of all clips' mean scores."""
+
+    clips: int
+    channels: int
+    shipped_recipe: float
+    clean_trained: float
+    """The same networks trained on the clips without any channel."""
+
+
+def probe_trivial_cues(corpus: Corpus, result: CrossFold, folder: Path) -> TrivialCues:
+    """Ask how far level, silence, bandwidth, codec and duration explain the labels and the detector's scores."""
+    version = CHANNELS["plain"]
+    cues = trivial_cues(folder, version)
+    score, synthetic = result.scores["plain"], corpus.column("synthetic")
+    folds, pages = corpus.column("fold"), corpus.column("page")
+    usable = np.isfinite(score)
+    weights = clip_weights(corpus)
+    alone, explained = np.full(len(score), np.nan), np.full(len(score), np.nan)
+    for fold in np.unique(folds):
+        train, test = training_mask(corpus, int(fold)) & usable, (folds == fold) & usable
+        classifier = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.05, random_state=0)
+        classifier.fit(cues[train], synthetic[train], sample_weight=weights[train])
+        alone[test] = classifier.predict_proba(cues[test])[:, 1]
+        regressor = HistGradientBoostingRegressor(max_iter=150, learning_rate=0.05, random_state=0)
+        regressor.fit(cues[train], score[train], sample_weight=weights[train])
+        explained[test] = regressor.predict(cues[test])
+    wild = usable & (corpus.column("source") == "wild")
+
+    def within(values: np.ndarray) -> float:
+        return metrics.area_within(values[wild], synthetic[wild], pages[wild])
+
+    return TrivialCues(within(score), within(alone), within(score - explained))
+
+
+def trivial_cues(folder: Path, version: int) -> np.ndarray:
+    """Measure each clip of a prepared version: shape (clips, cues), NaN where it has too little speech.
+
+    Columns: seconds of speech, level, peak over level, share of digital zeros, mean, upper and lower edge of the
+    band, share of clipped samples, codec, its bit rate, packet loss.
+    """
+    audio = np.load(folder / f"audio-{version}.npy", mmap_mode="r")
+    seconds = np.load(folder / f"speech-{version}.npy")
+    channels = json.loads((folder / f"channels-{version}.json").read_text())
+    codecs = [channel["codecs"][0] if channel["codecs"] else {} for channel in channels]
+    names = sorted({codec.get("codec", "") for codec in codecs})
+    rows = np.full((len(audio), 11), np.nan)
+    for row, (samples, codec) in enumerate(zip(audio, codecs, strict=True)):
+        used = np.flatnonzero(samples)
+        if seconds[row] < MIN_SCORED_S or not len(used):
+            continue
+        heard = samples[: used[-1] + 1].astype(np.float32) / 32768
+        level = np.sqrt(np.mean(heard**2))
+        power = np.abs(scipy.fft.rfft(heard)) ** 2
+        share = np.cumsum(power) / power.sum()
+        low, high = (np.searchsorted(share, edge) * RATE_HZ / len(heard) for edge in (0.005, 0.995))
+        peak = np.abs(heard).max()
+        rows[row] = (
+            seconds[row],
+            20 * np.log10(level),
+            20 * np.log10(peak / level),
+            np.mean(heard == 0),
+            heard.mean(),
+            high,
+            low,
+            np.mean(np.abs(heard) >= 0.999 * peak),
+            names.index(codec.get("codec", "")),
+            codec.get("bit_rate") or 0,
+            channels[row]["packet_loss"],
+        )
+    return rows
+
+
+def probe_spread(
+    corpus: Corpus, folder: Path, versions: list[int], config: MlpConfig, seed: int = 0
+) -> ChannelSpread:
+    """Score clips of one fold through ten channels each, plain and mild, by networks that never heard them."""
+    train = training_mask(corpus, SPREAD_FOLD)
+    synthetic, weights = corpus.column("synthetic"), clip_weights(corpus)
+    recipe = fit_mlp(
+        [version[train] for version in load_versions(folder, versions)],
+        synthetic[train],
+        weights[train],
+        config,
+        seed,
+    )
+    clean = fit_mlp([_clean_features(corpus, folder)[train]], synthetic[train], weights[train], config, seed)
+    wild = np.flatnonzero((corpus.column("fold") == SPREAD_FOLD) & (corpus.column("source") == "wild"))
+    chosen = np.random.default_rng(seed).permutation(wild)[:SPREAD_CLIPS]
+    features = []
+    for row in track(chosen, "ten channels"):
+        clip = corpus.clips[row]
+        through = [
+            _features(version_channel(clip, version, seed).apply(read_samples(clip)))
+            for version in _spread_versions()
+        ]
+        scored = [one for one in through if one is not None]
+        if len(scored) == SPREAD_CHANNELS:
+            features.append(np.stack(scored))
+    stacked = np.stack(features).astype(np.float16)
+    flat = stacked.reshape(-1, stacked.shape[2])
+
+    def spread(scores: np.ndarray) -> float:
+        by_clip = scores.reshape(stacked.shape[:2])
+        return float(np.sqrt((by_clip.std(axis=1, ddof=1) ** 2).mean()) / by_clip.mean(axis=1).std(ddof=1))
+
+    return ChannelSpread(
+        clips=len(stacked),
+        channels=SPREAD_CHANNELS,
+        shipped_recipe=spread(score_mlp(recipe, flat)),
+        clean_trained=spread(score_mlp(clean, flat)),
+    )
+
+
+def _spread_versions() -> list[int]:
+    """Ten channels in turn: plain and mild (hard ones lose speech, which is no fault of the detector)."""
+    cycle = [version for version in range(_SPREAD_VERSION, _SPREAD_VERSION + 30) if version % 3 != 2]
+    return cycle[:SPREAD_CHANNELS]
+
+
+def _clean_features(corpus: Corpus, folder: Path) -> np.ndarray:
+    """Features of all clips without a channel, kept in the work folder."""
+    kept = folder / "features-clean.npy"
+    if not kept.exists():
+        found = [_features(read_samples(clip)) for clip in track(corpus.clips, "clean clips")]
+        width = len(next(one for one in found if one is not None))
+        rows = np.stack([np.full(width, np.nan) if one is None else one for one in found])
+        np.save(kept, rows.astype(np.float16))
+    return np.asarray(np.load(kept))
+
+
+def _features(samples: np.ndarray) -> np.ndarray | None:
+    speech = speech_frames(samples)
+    if speech.sum() * FRAME_S < MIN_SCORED_S:
+        return None
+    return extract(cut_windows(samples, speech, window_s=len(samples) / RATE_HZ)[:1])[0]
