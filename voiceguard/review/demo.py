@@ -278,7 +278,10 @@ def _fill_decisions(week: _Week) -> None:
         )
         if made.state is State.SECOND and number % 2 == 0:
             verdict = Choice(
-                Action.CONFIRM, "cues_support", "Heard it twice; the pitch hardly moves.", Consent.NONE
+                Action.CONFIRM if synthetic else Action.DISMISS,
+                "cues_support" if synthetic else "person_heard",
+                "Heard it twice; the pitch hardly moves." if synthetic else "Laughs in the middle.",
+                Consent.NONE if synthetic else Consent.UNKNOWN,
             )
             deciding.decide(
                 week.engine, item.call_id, verdict, jonas, seen_version=1, second_share=0.0, now=week.ago(0.1)
