@@ -90,7 +90,9 @@ _ELSEWHERE = {
     ),
     "evidence": _Elsewhere("voiceguard.evidence.commands:evidence_app", "Make and verify evidence packages."),
     "audit": _Elsewhere("voiceguard.evidence.commands:audit_app", "Check the audit log."),
-    "user": _Elsewhere("voiceguard.review.commands:user_app", "Create, list and disable reviewers' accounts."),
+    "user": _Elsewhere(
+        "voiceguard.review.commands:user_app", "Create, list and disable reviewers' accounts."
+    ),
     "db": _Elsewhere("voiceguard.api.commands:db_app", "Prepare and upgrade the database."),
 }
 

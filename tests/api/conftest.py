@@ -66,8 +66,11 @@ class Api:
 
     @property
     def recordings(self) -> list[Path]:
-        """Every file of the recordings store, those on their way too."""
-        return [path for path in self.recordings_folder.rglob("*") if path.is_file()]
+        """Every recording of the store, those on their way too; not the models that are kept beside them."""
+        folder = self.recordings_folder
+        return [
+            path for part in ("sha256", "incoming") for path in (folder / part).rglob("*") if path.is_file()
+        ]
 
 
 @pytest.fixture(scope="session", autouse=True)

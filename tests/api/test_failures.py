@@ -36,12 +36,12 @@ def test_without_disk_space_uploads_are_refused_and_reading_goes_on(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one megabyte."""
+    """A disk of 16 megabytes: the model is kept on it too."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if os.geteuid() != 0 or not shutil.which("mount"):
         pytest.skip("mounting a small disk needs root")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)], check=False).returncode:
         pytest.skip("mounting a small disk is not allowed here")
     yield disk
     subprocess.run(["umount", str(disk)], check=True)

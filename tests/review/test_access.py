@@ -35,6 +35,8 @@ NEEDS = {
     ("POST", "/campaigns/{campaign_id}/decide"): Right.DECIDE,
     ("POST", "/campaigns/{campaign_id}/merge"): Right.CHANGE_CAMPAIGNS,
     ("POST", "/campaigns/{campaign_id}/split"): Right.CHANGE_CAMPAIGNS,
+    ("GET", "/calls/{call_id}/evidence"): Right.EXPORT,
+    ("GET", "/campaigns/{campaign_id}/evidence"): Right.EXPORT,
     ("GET", "/people"): Right.MANAGE_PEOPLE,
     ("POST", "/people"): Right.MANAGE_PEOPLE,
     ("POST", "/people/{name}/disable"): Right.MANAGE_PEOPLE,

@@ -20,7 +20,7 @@ from voiceguard.api import docs
 from voiceguard.api.auth import CallsReader
 from voiceguard.api.calls import find
 from voiceguard.api.problems import Problem, retry_after
-from voiceguard.api.service import ServiceDep
+from voiceguard.api.service import Service, ServiceDep
 
 router = APIRouter(prefix="/v1", tags=["calls"])
 
@@ -48,6 +48,13 @@ async def get_evidence(
 ) -> Response:
     """Make a sealed package of a call: recording, result, report, model and proof; it takes some seconds."""
     await find(service, key, call_id)
+    return await send_package(request, service, call_id, actor=key.id, carrier_id=key.carrier_id)
+
+
+async def send_package(
+    request: Request, service: Service, subject_id: str, *, actor: str, carrier_id: str | None = None
+) -> Response:
+    """Make a package of a call or a campaign and send it; a `Problem` says why there is none."""
     limit: asyncio.Semaphore = request.app.state.packing
     if limit.locked():
         raise Problem("overloaded", "Other packages are being made.", headers=retry_after(10))
@@ -57,17 +64,17 @@ async def get_evidence(
             made = await _make(
                 {
                     "settings": service.settings.model_dump(mode="json"),
-                    "subject_id": call_id,
+                    "subject_id": subject_id,
                     "output": str(path),
-                    "actor": key.id,
-                    "carrier_id": key.carrier_id,
+                    "actor": actor,
+                    "carrier_id": carrier_id,
                 }
             )
             # Open, then gone from the folder: nothing is left behind, however the answer ends.
             file = path.open("rb")
     headers = {
         "Content-Length": str(made["size_bytes"]),
-        "Content-Disposition": f'attachment; filename="{call_id}.zip"',
+        "Content-Disposition": f'attachment; filename="{subject_id}.zip"',
         "ETag": f'"{made["sha256"]}"',
         "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(made['sha256'])).decode()}:",
         "Cache-Control": "private, no-store",

@@ -182,9 +182,7 @@ def store(
             campaign_id=joined.campaign_id,
             announcement=joined.announcement,
         )
-        decisions.enrol(
-            connection, call.id, screening, random_share=service.settings.review_random_share
-        )
+        decisions.enrol(connection, call.id, screening, random_share=service.settings.review_random_share)
         answered = answer(joined) if answer is not None else None
         if idempotency_key is not None and answered is not None:
             idempotency.remember(connection, call.carrier_id, idempotency_key, answered)

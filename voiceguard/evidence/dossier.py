@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from voiceguard.errors import EvidenceError
 from voiceguard.screening import Screening
-from voiceguard.store import audit, calls, checkpoints, models, schema
+from voiceguard.store import audit, calls, campaigns, checkpoints, models, schema
 from voiceguard.store.audit import Act, Action, Row
 from voiceguard.store.calls import Call
 from voiceguard.store.checkpoints import Checkpoint, Proof, Stamp
@@ -66,14 +66,22 @@ class Dossier:
 
 
 def subject(connection: sa.Connection, subject_id: str, *, carrier_id: str | None = None) -> Subject | None:
-    """Return a call or a campaign to make a package of, of one carrier's calls only if one is named."""
+    """Return a call or a campaign to make a package of, of one carrier's calls only if one is named.
+
+    A campaign that was merged into another is that one.
+    """
     table = schema.calls.c
-    for kind, column in (("call", table.id), ("campaign", table.campaign_id)):
-        query = sa.select(table.id).where(column == subject_id).order_by(table.seq).limit(MAX_CALLS + 1)
+    campaign = campaigns.resolve(connection, subject_id)
+    campaign_id = subject_id if campaign is None else campaign[1]
+    for kind, column, wanted in (
+        ("call", table.id, subject_id),
+        ("campaign", table.campaign_id, campaign_id),
+    ):
+        query = sa.select(table.id).where(column == wanted).order_by(table.seq).limit(MAX_CALLS + 1)
         if carrier_id is not None:
             query = query.where(table.carrier_id == carrier_id)
         if found := connection.scalars(query).all():
-            return Subject(kind, subject_id, tuple(found))
+            return Subject(kind, wanted, tuple(found))
     return None
 
 

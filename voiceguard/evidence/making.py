@@ -39,7 +39,8 @@ class Request:
     output: str
     """Where the package goes."""
     actor: str
-    carrier_id: str
+    carrier_id: str | None
+    """None: of every carrier's calls."""
 
 
 @dataclass(frozen=True)

@@ -29,13 +29,14 @@ class Right(enum.StrEnum):
     READ = "read"
     DECIDE = "decide"
     CHANGE_CAMPAIGNS = "change campaigns"
+    EXPORT = "take evidence along"
     MANAGE_PEOPLE = "manage people"
 
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.AUDITOR: frozenset({Right.READ}),
     Role.ANALYST: frozenset({Right.READ, Right.DECIDE}),
-    Role.SUPERVISOR: frozenset({Right.READ, Right.DECIDE, Right.CHANGE_CAMPAIGNS}),
+    Role.SUPERVISOR: frozenset({Right.READ, Right.DECIDE, Right.CHANGE_CAMPAIGNS, Right.EXPORT}),
     Role.ADMIN: frozenset(Right),
 }
 _SEES_CALLERS = {Role.ANALYST, Role.SUPERVISOR, Role.ADMIN}
@@ -144,6 +145,7 @@ def text(form: FormData, name: str) -> str:
 Reader = Annotated[Visitor, Depends(needs(Right.READ))]
 Decider = Annotated[Visitor, Depends(needs(Right.DECIDE))]
 CampaignChanger = Annotated[Visitor, Depends(needs(Right.CHANGE_CAMPAIGNS))]
+Exporter = Annotated[Visitor, Depends(needs(Right.EXPORT))]
 PeopleManager = Annotated[Visitor, Depends(needs(Right.MANAGE_PEOPLE))]
 Newcomer = Annotated[Visitor, Depends(needs(Right.READ, with_one_time=True))]
 """Also who has to change the one-time password first."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import re
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import FormData
@@ -14,12 +17,14 @@ from starlette.datastructures import FormData
 from voiceguard.api.calls import byte_range
 from voiceguard.api.problems import Problem
 from voiceguard.api.service import Service, ServiceDep
-from voiceguard.detector import default_model_dir
+from voiceguard.detector import Detector, default_model_dir
 from voiceguard.enforcement import decisions as deciding
 from voiceguard.enforcement.decisions import DecisionError, Made
-from voiceguard.evidence.cues import measure_cues, readings
+from voiceguard.evidence.cues import Cues, measure_cues, readings
 from voiceguard.evidence.rates import known_rates
 from voiceguard.evidence.wording import verdict_in_words
+from voiceguard.explanation import CueWeight, weigh
+from voiceguard.features import cut_windows
 from voiceguard.review import access, queue, sound
 from voiceguard.review.access import Decider, Reader, Visitor, text
 from voiceguard.review.pages import PageRoute, Refused, render, see_other
@@ -30,11 +35,13 @@ from voiceguard.store.audit import Act, Action
 from voiceguard.store.calls import Call
 from voiceguard.store.decisions import State
 from voiceguard.store.engine import reading, writing
+from voiceguard.vad import speech_frames
 
 router = APIRouter(prefix="/review/calls", route_class=PageRoute, include_in_schema=False)
 
 _CALL_ID = re.compile("call_[0-9a-f]{32}")
 _OTHERS = 8
+_WEIGHTS_SHOWN = 6
 _SEEN = {Action.CALL_VIEWED, Action.CALL_PLAYED, Action.CALL_AUDIO_FETCHED}
 _sounds = sound.Sounds()
 
@@ -206,15 +213,31 @@ async def spectrogram(
 async def cues(
     request: Request, service: ServiceDep, visitor: Reader, call_id: str, channel: int
 ) -> Response:
-    """Send a channel's acoustic cues as a piece of page; measuring takes a moment, so the page does not wait."""
+    """Send a channel's cues and what moved its score, as a piece of page; the page does not wait for them."""
 
-    def _measure() -> Any:
+    def _measure() -> tuple[Cues, tuple[CueWeight, ...]]:
         _, screening = find(service, call_id)
         _, samples = _samples(service, call_id, channel)
-        return measure_cues(samples, screening.channels[channel].speech)
+        weights = _weights(service, screening, samples) if screening.channels[channel].windows else ()
+        return measure_cues(samples, screening.channels[channel].speech), weights
 
-    found = await service.in_thread(_measure)
-    return render(request, "cues.html", cues=found, readings=readings(found))
+    found, weights = await service.in_thread(_measure)
+    return render(
+        request, "cues.html", cues=found, readings=readings(found), weights=weights[:_WEIGHTS_SHOWN]
+    )
+
+
+def _weights(service: Service, screening: Screening, samples: np.ndarray) -> tuple[CueWeight, ...]:
+    """Say what moved a channel's score; nothing where another model than the present one gave it."""
+    detector = _detector(service.settings.model or default_model_dir())
+    if detector.record.id != screening.model:
+        return ()
+    return weigh(detector, cut_windows(samples, speech_frames(samples)))
+
+
+@functools.cache
+def _detector(folder: Path) -> Detector:
+    return Detector(folder)
 
 
 def _samples(service: Service, call_id: str, channel: int) -> tuple[Call, Any]:

@@ -105,8 +105,21 @@ class Row:
 
 
 def canonical(value: Any) -> str:
-    """Return ``value`` as RFC 8785 canonical JSON: one text for one value."""
-    return rfc8785.dumps(value).decode()
+    """Return ``value`` as RFC 8785 canonical JSON: one text for one value.
+
+    Integers that a double can't hold, which RFC 8785 leaves out, become text.
+    """
+    return rfc8785.dumps(_fitting(value)).decode()
+
+
+def _fitting(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _fitting(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_fitting(one) for one in value]
+    if isinstance(value, int) and abs(value) >= 2**53:
+        return str(value)
+    return value
 
 
 def digest(text: str | bytes) -> str:
