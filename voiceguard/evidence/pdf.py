@@ -29,6 +29,8 @@ _MARGIN_MM = 19.0
 _GREY = (60, 60, 60)
 _LINE = 1.35
 """Height of a line over the size of its letters."""
+_CAPTION_MM = 20.0
+"""Room under a picture for its caption, so that both stand on one page."""
 _MM = 0.3528
 """Millimetres in a point."""
 
@@ -206,8 +208,8 @@ class _Page(FPDF):
 
         with Image.open(io.BytesIO(block.png)) as image:
             width, height = image.size
-        height_mm = min(self.epw * height / width, self.eph - 15)
-        self._room(height_mm + 12)
+        height_mm = min(self.epw * height / width, self.eph - _CAPTION_MM)
+        self._room(height_mm + _CAPTION_MM)
         self.image(
             io.BytesIO(block.png),
             x=Align.C,
