@@ -23,33 +23,15 @@ import sqlalchemy as sa
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.evidence.conftest import Archive  # noqa: E402
+from tests.evidence.conftest import Archive, new_archive  # noqa: E402
 from tests.store.tamper import Log, random_edit  # noqa: E402
-from voiceguard.api import custody  # noqa: E402
 from voiceguard.evidence import container  # noqa: E402
 from voiceguard.evidence.verify import verify  # noqa: E402
-from voiceguard.screening import Screener  # noqa: E402
-from voiceguard.settings import Settings  # noqa: E402
-from voiceguard.store import audit, audit_verify, checkpoints, migrate, models, schema, signing  # noqa: E402
+from voiceguard.store import audit, audit_verify, checkpoints, schema  # noqa: E402
 from voiceguard.store.audit import Act, Action  # noqa: E402
-from voiceguard.store.engine import connect, reading, writing  # noqa: E402
-from voiceguard.store.recordings import Recordings  # noqa: E402
+from voiceguard.store.engine import reading, writing  # noqa: E402
 
 CLIPS = ("synthetic-flite-slt-pcm.wav", "dual-channel-bail-scam.wav", "human-asterisk-fr-g722.g722")
-
-
-def archive(folder: Path) -> Archive:
-    """Return a store with a key, a model and a carrier."""
-    settings = Settings(data_dir=folder, database_url="", recordings_url="", signing_key=None)
-    engine = connect(settings.database_url)
-    migrate.upgrade(engine)
-    recordings = Recordings(settings.recordings_url, folder)
-    key = signing.open_key(settings)
-    models.keep(recordings, custody.default_model_dir())
-    with writing(engine) as connection:
-        connection.execute(sa.insert(schema.carriers).values(id="carrier_1", name="First Telecom"))
-        audit.note_configuration(connection, custody.configuration(settings, key))
-    return Archive(settings, engine, recordings, key, Screener.load(), ROOT / "audio_samples")
 
 
 def flip_bits(store: Archive, folder: Path, count: int, random_: random.Random) -> int:
@@ -125,7 +107,7 @@ def main() -> int:
     random_ = random.Random(options.seed)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
-        store = archive(Path(name) / "archive")
+        store = new_archive(Path(name) / "archive", ROOT / "audio_samples")
         passed = flip_bits(store, Path(name), options.flips, random_) + edit_log(
             store, options.edits, random_
         )

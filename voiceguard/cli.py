@@ -251,12 +251,10 @@ def _weights(
     recording: Recording, screening: Screening, screener: Screener
 ) -> tuple[tuple[CueWeight, ...], ...]:
     """Say what moved each channel's score; nothing where there is none."""
-    from voiceguard.explanation import weigh
-    from voiceguard.features import cut_windows
-    from voiceguard.vad import speech_frames
+    from voiceguard.explanation import weigh_channel
 
     return tuple(
-        weigh(screener.detector, cut_windows(samples, speech_frames(samples))) if channel.windows else ()
+        weigh_channel(screener.detector, samples) if channel.windows else ()
         for samples, channel in zip(recording.channels, screening.channels, strict=True)
     )
 

@@ -21,8 +21,8 @@ import numpy as np
 from voiceguard.audio import RATE_HZ
 from voiceguard.detector import Detector
 from voiceguard.errors import ModelError
-from voiceguard.features import SpeechWindow, extract, feature_names
-from voiceguard.vad import FRAME_SAMPLES
+from voiceguard.features import SpeechWindow, cut_windows, extract, feature_names
+from voiceguard.vad import FRAME_SAMPLES, speech_frames
 
 REFERENCE_FILE = "reference.json"
 MAP_BANDS_HZ = (0, 300, 600, 1000, 1500, 2000, 2600, 3200, 4000)
@@ -157,6 +157,11 @@ def weigh(detector: Detector, windows: Sequence[SpeechWindow]) -> tuple[CueWeigh
         for family, weight, low, high in zip(FAMILIES, weights, reference.low, reference.high, strict=True)
     ]
     return tuple(sorted(found, key=lambda cue: -abs(cue.weight)))
+
+
+def weigh_channel(detector: Detector, samples: np.ndarray) -> tuple[CueWeight, ...]:
+    """Weigh the families for one channel's samples, shape (n,), float32, -1..1; it must have been scored."""
+    return weigh(detector, cut_windows(samples, speech_frames(samples)))
 
 
 def map_window(detector: Detector, window: SpeechWindow) -> ScoreMap:

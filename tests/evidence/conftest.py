@@ -71,9 +71,8 @@ class Archive:
         return made
 
 
-@pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory, audio_samples: Path) -> Archive:
-    folder = tmp_path_factory.mktemp("archive")
+def new_archive(folder: Path, audio_samples: Path) -> Archive:
+    """Return a store with a key, a model and a carrier."""
     settings = Settings(data_dir=folder, database_url="", recordings_url="", signing_key=None)
     engine = connect(settings.database_url)
     migrate.upgrade(engine)
@@ -84,6 +83,11 @@ def archive(tmp_path_factory: pytest.TempPathFactory, audio_samples: Path) -> Ar
         connection.execute(sa.insert(schema.carriers).values(id="carrier_1", name="First Telecom"))
         audit.note_configuration(connection, custody.configuration(settings, key))
     return Archive(settings, engine, recordings, key, Screener.load(), audio_samples)
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory, audio_samples: Path) -> Archive:
+    return new_archive(tmp_path_factory.mktemp("archive"), audio_samples)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ from voiceguard.enforcement.decisions import DecisionError, Made
 from voiceguard.evidence.cues import Cues, measure_cues, readings
 from voiceguard.evidence.rates import known_rates
 from voiceguard.evidence.wording import verdict_in_words
-from voiceguard.explanation import CueWeight, weigh
-from voiceguard.features import cut_windows
+from voiceguard.explanation import CueWeight, weigh_channel
 from voiceguard.review import access, queue, sound
 from voiceguard.review.access import Decider, Reader, Visitor, text
 from voiceguard.review.pages import PageRoute, Refused, render, see_other
@@ -35,7 +34,6 @@ from voiceguard.store.audit import Act, Action
 from voiceguard.store.calls import Call
 from voiceguard.store.decisions import State
 from voiceguard.store.engine import reading, writing
-from voiceguard.vad import speech_frames
 
 router = APIRouter(prefix="/review/calls", route_class=PageRoute, include_in_schema=False)
 
@@ -232,7 +230,7 @@ def _weights(service: Service, screening: Screening, samples: np.ndarray) -> tup
     detector = _detector(service.settings.model or default_model_dir())
     if detector.record.id != screening.model:
         return ()
-    return weigh(detector, cut_windows(samples, speech_frames(samples)))
+    return weigh_channel(detector, samples)
 
 
 @functools.cache

@@ -20,7 +20,14 @@ from numpy.lib.format import open_memmap
 from rich.progress import track
 
 from voiceguard.audio import RATE_HZ
-from voiceguard.features import CONTEXT_SAMPLES, cut_windows, extract, feature_names, features_sha256
+from voiceguard.features import (
+    CONTEXT_SAMPLES,
+    SpeechWindow,
+    cut_windows,
+    extract,
+    feature_names,
+    features_sha256,
+)
 from voiceguard.telephony.channel import SEVERITIES, Channel, Severity, draw_channel
 from voiceguard.telephony.codecs import to_int16
 from voiceguard.training.corpus import Clip, Corpus, read_samples
@@ -86,13 +93,20 @@ def _prepare_version(corpus: Corpus, folder: Path, version: int, seed: int, pool
     (folder / f"channels-{version}.json").write_text(json.dumps(channels))
 
 
-def _one(task: tuple[Clip, int, int]) -> tuple[np.ndarray | None, np.ndarray, float]:
-    clip, version, seed = task
-    samples = version_channel(clip, version, seed).apply(read_samples(clip))
+def clip_window(samples: np.ndarray) -> tuple[SpeechWindow | None, float]:
+    """Return a clip's speech as one window, None if there is too little of it, and its seconds of speech."""
     speech = speech_frames(samples)
     speech_s = float(speech.sum()) * FRAME_S
     if speech_s < MIN_SCORED_S:
+        return None, speech_s
+    return cut_windows(samples, speech, window_s=2 * AUDIO_SAMPLES / RATE_HZ)[0], speech_s
+
+
+def _one(task: tuple[Clip, int, int]) -> tuple[np.ndarray | None, np.ndarray, float]:
+    clip, version, seed = task
+    samples = version_channel(clip, version, seed).apply(read_samples(clip))
+    window, speech_s = clip_window(samples)
+    if window is None:
         return None, np.zeros(0, np.int16), speech_s
-    window = cut_windows(samples, speech, window_s=2 * AUDIO_SAMPLES / RATE_HZ)[0]
     spoken = window.samples[CONTEXT_SAMPLES // 2 : -CONTEXT_SAMPLES // 2]
     return extract([window])[0], to_int16(spoken)[:AUDIO_SAMPLES], speech_s

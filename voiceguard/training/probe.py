@@ -16,13 +16,13 @@ from rich.progress import track
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from voiceguard.audio import RATE_HZ
-from voiceguard.features import cut_windows, extract
+from voiceguard.features import extract
 from voiceguard.training import metrics
 from voiceguard.training.corpus import Corpus, clip_weights, read_samples
 from voiceguard.training.crossfold import CHANNELS, CrossFold, load_versions, training_mask
 from voiceguard.training.mlp import MlpConfig, fit_mlp, score_mlp
-from voiceguard.training.prepare import version_channel
-from voiceguard.vad import FRAME_S, MIN_SCORED_S, speech_frames
+from voiceguard.training.prepare import clip_window, version_channel
+from voiceguard.vad import MIN_SCORED_S
 
 SPREAD_FOLD = 0
 SPREAD_CLIPS = 200
@@ -176,7 +176,5 @@ def _clean_features(corpus: Corpus, folder: Path) -> np.ndarray:
 
 
 def _features(samples: np.ndarray) -> np.ndarray | None:
-    speech = speech_frames(samples)
-    if speech.sum() * FRAME_S < MIN_SCORED_S:
-        return None
-    return extract(cut_windows(samples, speech, window_s=len(samples) / RATE_HZ)[:1])[0]
+    window, _ = clip_window(samples)
+    return None if window is None else extract([window])[0]
