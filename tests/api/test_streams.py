@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import time
@@ -219,6 +220,10 @@ def test_a_dropped_connection_leaves_what_was_received_marked_as_cut(live, scree
         for message in list(clients.twilio(telephone))[: 2 + 400]:
             connection.send(message)
         connection.socket.shutdown(socket.SHUT_WR)  # no close frame, no stop message
+        # Closed with events unread, the socket would reset, and the reset discard what is still on its way.
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                connection.recv()
     call = live.newest(known)
     assert (call["stream"]["complete"], call["stream"]["ended"]) == (False, "connection_lost")
     assert call["screening"]["duration_s"] == pytest.approx(8.0)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from voiceguard.audio import RATE_HZ
+from voiceguard.evidence.librosa_import import librosa
 from voiceguard.vad import Segment
 
 MAX_MEASURED_S = 20.0
@@ -135,13 +136,12 @@ def _pieces(samples: np.ndarray, speech: Sequence[Segment]) -> list[np.ndarray]:
 
 
 def _spectrum(pieces: list[np.ndarray]) -> dict[str, float | None]:
-    import librosa
-
+    stft = librosa().stft
     magnitudes = np.concatenate(
-        [np.abs(librosa.stft(piece, n_fft=_FRAME, hop_length=_HOP, center=False)) for piece in pieces], axis=1
+        [np.abs(stft(piece, n_fft=_FRAME, hop_length=_HOP, center=False)) for piece in pieces], axis=1
     )
-    flatness = librosa.feature.spectral_flatness(S=magnitudes)
-    roll_off = librosa.feature.spectral_rolloff(
+    flatness = librosa().feature.spectral_flatness(S=magnitudes)
+    roll_off = librosa().feature.spectral_rolloff(
         S=magnitudes, sr=RATE_HZ, n_fft=_FRAME, roll_percent=_ROLL_OFF_SHARE
     )
     return {"flatness_db": 10 * np.log10(np.median(flatness)), "roll_off_hz": np.median(roll_off)}
@@ -157,11 +157,9 @@ def _pitch(pieces: list[np.ndarray]) -> dict[str, float | None]:
     .. [1] A. de Cheveigné, H. Kawahara: "YIN, a fundamental frequency estimator for speech and music",
        J. Acoust. Soc. Am. 111(4), 2002.
     """
-    import librosa
-
     tracks = []
     for piece in pieces:
-        pitch_hz = librosa.yin(
+        pitch_hz = librosa().yin(
             piece,
             fmin=_PITCH_MIN_HZ,
             fmax=_PITCH_MAX_HZ,
@@ -170,7 +168,7 @@ def _pitch(pieces: list[np.ndarray]) -> dict[str, float | None]:
             hop_length=_HOP,
             center=False,
         )
-        frames = librosa.util.frame(piece, frame_length=_PITCH_FRAME, hop_length=_HOP)
+        frames = librosa().util.frame(piece, frame_length=_PITCH_FRAME, hop_length=_HOP)
         tracks.append(np.where(_is_voiced(frames, pitch_hz), 12 * np.log2(pitch_hz), np.nan))
     semitones = np.concatenate(tracks)
     voiced = semitones[~np.isnan(semitones)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from voiceguard.audio import RATE_HZ, Recording
 from voiceguard.console import signed, visible
+from voiceguard.evidence.librosa_import import librosa
 from voiceguard.screening import ChannelScreening, Screening
 
 if TYPE_CHECKING:
@@ -107,16 +108,14 @@ def _draw_waveform(axes: Axes, samples: np.ndarray, channel: ChannelScreening) -
 
 
 def _draw_spectrogram(axes: Axes, samples: np.ndarray) -> None:
-    import librosa
-
     axes.set_ylabel("frequency, kHz", fontsize=8)
     axes.set_ylim(0, RATE_HZ / 2000)
     axes.tick_params(labelsize=8)
     if len(samples) < _FRAME:
         return
     hop = max(80, len(samples) // _COLUMNS)
-    magnitudes = np.abs(librosa.stft(samples, n_fft=_FRAME, hop_length=hop))
-    level_db = librosa.amplitude_to_db(magnitudes, ref=np.max, top_db=_RANGE_DB)
+    magnitudes = np.abs(librosa().stft(samples, n_fft=_FRAME, hop_length=hop))
+    level_db = librosa().amplitude_to_db(magnitudes, ref=np.max, top_db=_RANGE_DB)
     axes.imshow(
         level_db,
         origin="lower",
