@@ -454,3 +454,6 @@ decisions = sa.Table(  # only ever added to; a call's id, not a reference: they 
     sa.Index("ix_decisions_reviewer_id_seq", "reviewer_id", "seq"),
     sqlite_autoincrement=True,
 )
+
+# At the end, since it needs all of the above: who imports `schema` knows every table.
+from voiceguard.store import case_schema as case_schema  # noqa: E402
