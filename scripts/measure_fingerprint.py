@@ -2,7 +2,7 @@
 
     python scripts/measure_fingerprint.py copies --manifest CORPUS/manifest.csv --folds 3,4
     python scripts/measure_fingerprint.py families --manifest CORPUS/manifest.csv --folds 3,4
-    python scripts/measure_fingerprint.py strangers --manifest CORPUS/manifest.csv --spoken 3000 --cache FOLDER
+    python scripts/measure_fingerprint.py strangers --manifest CORPUS/manifest.csv --folds 0,1,2,3,4 --cache FOLDER
     python scripts/measure_fingerprint.py greetings --cache FOLDER
     python scripts/measure_fingerprint.py music --folder MUSIC
     python scripts/measure_fingerprint.py cost
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=1000, help="other recordings in the index")
     parser.add_argument("--pieces", type=int, default=20, help="copies of each way and length")
     parser.add_argument("--count", type=int, default=10_000, help="strangers")
-    parser.add_argument("--spoken", type=int, default=3000, help="strangers spoken by free engines")
+    parser.add_argument("--spoken", type=int, default=9000, help="strangers spoken by free engines")
     parser.add_argument("--cache", type=Path, help="folder for what is spoken")
     parser.add_argument("--folder", type=Path, help="folder of music")
     options = parser.parse_args()
@@ -82,6 +82,16 @@ def _strange(manifest: Path, folds: set[str], least_s: float, most_s: float) -> 
     with manifest.open(newline="", encoding="utf-8") as lines:
         copied = {row["id"] for row in csv.DictReader(lines) if row["kind"] in COPIED_KINDS}
     return [one for one in sources(manifest, folds, least_s, most_s) if one.name not in copied]
+
+
+def _one_of_each(manifest: Path, clips: list[Source]) -> list[Source]:
+    """Take one clip of each page, and of each speaker without one.
+
+    A page shows one recording in several versions: codecs, vocoders, the prompt and what continues it.
+    """
+    with manifest.open(newline="", encoding="utf-8") as lines:
+        whose = {row["id"]: row["page"] or row["speaker"] or row["source"] for row in csv.DictReader(lines)}
+    return list({whose[one.name]: one for one in clips}.values())
 
 
 def _piece(samples: np.ndarray, way: Way, seconds: float, rng: np.random.Generator) -> np.ndarray | None:
@@ -182,7 +192,7 @@ def _strangers(options: argparse.Namespace) -> None:
     """Count false joins among different recordings, each looked up among all before it."""
     spoken = robocalls(options.spoken, variants=10)
     rng = np.random.default_rng(5)
-    clips = [one for one in _strange(options.manifest, _folds(options), 0.1, 0.1) if one.paths]
+    clips = _one_of_each(options.manifest, _strange(options.manifest, _folds(options), 0.1, 0.1))
     left = max(options.count - len(spoken), 0)
     clips = [clips[index] for index in rng.permutation(len(clips))[:left]]
     names = [f"{one.voice} {one.script}: {one.text}" for one in spoken] + [one.name for one in clips]

@@ -30,9 +30,11 @@ BREAK_CODES = 11
 BREAK_BITS = 24.0
 """Mean difference over these codes that breaks a stretch; unrelated codes differ in 32 bits."""
 LEAST_COMMON_S = 1.2
+LEAST_SCORE = 0.56
+"""Copies through the worst channels agree better; one text in two like voices agrees worse."""
 EDGE_S = 0.6
 """A stretch that begins or ends this close to a recording's first or last code reaches it."""
-GREETING_S = 4.0
+GREETING_S = 3.0
 """Seconds of speech by which two recordings may begin differently, when the rest is the same."""
 GREETED_SHARE = 0.6
 """Least share of the shorter recording's speech that must then be the same."""
@@ -84,7 +86,7 @@ def match(a: Fingerprint, b: Fingerprint) -> Match | None:
                 common_s=round(stretch.codes * CODE_S, 2),
                 offset_s=round(stretch.offset * CODE_S, 2),
                 tempo=round(1 + stretch.tempo, 4),
-                score=round(1 - 2 * stretch.differing_bits / CODE_BITS, 3),
+                score=round(_score(stretch), 3),
             )
     return None
 
@@ -156,11 +158,13 @@ def _along(a: Fingerprint, b: Fingerprint, tempo: float, offset: float) -> Itera
 
 
 def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool:
-    """Decide by where the common stretch lies.
+    """Decide by how well the common stretch agrees, and where it lies.
 
     It must go on to the end of one recording. It must begin where one of them begins; or, after a different
     beginning of a few seconds in both, it must cover most of the shorter one.
     """
+    if _score(stretch) < LEAST_SCORE:
+        return False
     before = np.array(stretch.first) * CODE_S
     after = (np.array([len(a.codes), len(b.codes)]) - 1 - np.array(stretch.last)) * CODE_S
     if after.min() > EDGE_S:
@@ -169,3 +173,7 @@ def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool
         return True
     shorter = min(len(a.codes), len(b.codes))
     return bool(before.max() <= GREETING_S and stretch.codes >= GREETED_SHARE * shorter)
+
+
+def _score(stretch: _Stretch) -> float:
+    return 1 - 2 * stretch.differing_bits / CODE_BITS
