@@ -30,7 +30,7 @@ BREAK_CODES = 11
 BREAK_BITS = 24.0
 """Mean difference over these codes that breaks a stretch; unrelated codes differ in 32 bits."""
 LEAST_COMMON_S = 1.2
-LEAST_SCORE = 0.56
+LEAST_SCORE = 0.57
 """Copies through the worst channels agree better; one text in two like voices agrees worse."""
 EDGE_S = 0.6
 """A stretch that begins or ends this close to a recording's first or last code reaches it."""
