@@ -37,6 +37,9 @@ NO_ROW = "0" * 64
 SERVICE = "service"
 """The object of acts that concern the whole installation."""
 _log = schema.audit_log.c
+_INSERT = sa.insert(schema.audit_log)
+_HEAD = sa.select(_log.seq, _log.hash).order_by(_log.seq.desc()).limit(1)
+_POSTGRESQL_HEAD = sa.text("SELECT last_seq, last_hash FROM audit_head()")
 
 
 class Action(enum.StrEnum):
@@ -58,6 +61,25 @@ class Action(enum.StrEnum):
     CALL_DECIDED = "call.decided"
     CAMPAIGN_VIEWED = "campaign.viewed"
     CAMPAIGN_DECIDED = "campaign.decided"
+    CASE_OPENED = "case.opened"
+    CASE_CHANGED = "case.changed"
+    """What was done is in the row, as in the case's history."""
+    CASE_CLOSED = "case.closed"
+    CASE_VIEWED = "case.viewed"
+    CASE_EXPORTED = "case.exported"
+    """An archive or a list of calls was made; the row holds its hash."""
+    NOTICE_DRAFTED = "notice.drafted"
+    NOTICE_SENT = "notice.sent"
+    NOTICE_ACKNOWLEDGED = "notice.acknowledged"
+    NOTICE_ANSWERED = "notice.answered"
+    NOTICE_DISPUTED = "notice.disputed"
+    NOTICE_WITHDRAWN = "notice.withdrawn"
+    NOTICE_PAGED = "notice.paged"
+    """The clock paged somebody about it."""
+    NOTICE_EXHIBITS_FETCHED = "notice.exhibits_fetched"
+    TEMPLATE_SAVED = "template.saved"
+    PROVIDER_CHANGED = "provider.changed"
+    REPORT_RECEIVED = "report.received"
     USER_CREATED = "user.created"
     USER_DISABLED = "user.disabled"
     USER_SIGNED_IN = "user.signed_in"
@@ -172,15 +194,15 @@ def append(connection: sa.Connection, *acts: Act) -> None:
                 "hash": previous,
             }
         )
-    connection.execute(sa.insert(schema.audit_log).values(rows))
+    connection.execute(_INSERT, rows)
 
 
 def _head(connection: sa.Connection) -> tuple[int, str]:
     """Return the last row's number and hash; nobody else appends until the transaction ends."""
     if connection.dialect.name == "postgresql":
-        query: sa.Executable = sa.text("SELECT last_seq, last_hash FROM audit_head()")
+        query: sa.Executable = _POSTGRESQL_HEAD
     else:
-        query = sa.select(_log.seq, _log.hash).order_by(_log.seq.desc()).limit(1)
+        query = _HEAD
     found = connection.execute(query).one_or_none()
     return (found[0], found[1]) if found else (0, NO_ROW)
 

@@ -38,6 +38,9 @@ class Scope(enum.StrEnum):
     WEBHOOKS_READ = "webhooks:read"
     STREAMS = "streams"
     NOTICES = "notices"
+    """Read and answer the notices to a provider, and report calls."""
+    CASES_READ = "cases:read"
+    """Read every case and notice: for the agency's own systems, never for a carrier."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def find(engine: sa.Engine, secret: str, now: dt.datetime) -> ApiKey | None:
     if not well_formed(secret):
         return None
     with reading(engine) as connection:
-        row = connection.execute(_query().where(schema.api_keys.c.sha256 == _digest(secret))).one_or_none()
+        row = connection.execute(_BY_SECRET, {"digest": _digest(secret)}).one_or_none()
     if row is None:
         return None
     key = _key(row)
@@ -176,6 +179,9 @@ def _note(connection: sa.Connection, actor: str | None, action: Action, *about: 
 
 def _query() -> sa.Select[tuple[object, ...]]:
     return sa.select(schema.api_keys, schema.carriers.c.name.label("carrier_name")).join(schema.carriers)
+
+
+_BY_SECRET = _query().where(schema.api_keys.c.sha256 == sa.bindparam("digest"))
 
 
 def _key(row: sa.Row[tuple[object, ...]]) -> ApiKey:

@@ -35,6 +35,9 @@ MAX_RETRY_AFTER_S = 86_400.0
 """Longest ``Retry-After`` that an endpoint can ask for."""
 
 _events, _deliveries, _endpoints = schema.outbox.c, schema.deliveries.c, schema.webhook_endpoints.c
+_ENABLED = sa.select(_endpoints.id, _endpoints.events).where(
+    _endpoints.carrier_id == sa.bindparam("carrier"), _endpoints.disabled_at.is_(None)
+)
 
 
 class EventType(enum.StrEnum):
@@ -48,6 +51,10 @@ class EventType(enum.StrEnum):
     """A campaign with calls of the carrier has reached a set size."""
     STREAM_VERDICT = "stream.verdict"
     """A live call has a verdict before its end."""
+    NOTICE_SENT = "notice.sent"
+    """A notice to the carrier as a provider went out."""
+    NOTICE_REMINDED = "notice.reminded"
+    """A notice waits for an answer, or is late."""
     TEST = "webhook.test"
     """The carrier asked for a trial of one endpoint."""
 
@@ -130,13 +137,10 @@ def enqueue(
     if size_bytes > MAX_DATA_BYTES:
         raise ValueError(f"expected data of at most {MAX_DATA_BYTES} bytes, got {size_bytes}")
     moment = now or dt.datetime.now(dt.UTC)
-    query = sa.select(_endpoints.id, _endpoints.events).where(
-        _endpoints.carrier_id == carrier_id, _endpoints.disabled_at.is_(None)
-    )
-    if endpoint_id is not None:
-        query = query.where(_endpoints.id == endpoint_id)
     wanting = [
-        row.id for row in connection.execute(query) if endpoint_id is not None or event_type in row.events
+        row.id
+        for row in connection.execute(_ENABLED, {"carrier": carrier_id})
+        if (event_type in row.events if endpoint_id is None else row.id == endpoint_id)
     ]
     if not wanting:
         return None
