@@ -34,6 +34,15 @@ class Engine(enum.StrEnum):
     LOCAL = "local"
 
 
+class Layout(enum.StrEnum):
+    """What a scan's output looks like; :class:`voiceguard.archive.write.Layout`, whose module takes time."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+    JSONL = "jsonl"
+    PODONOS = "podonos"
+
+
 FAILED = 1
 WRONG_USE = 2
 _STOPPED = 128
@@ -265,17 +274,25 @@ def scan(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Files, folders, 'glob/**/*.wav' patterns, @LIST (a file with a path a line) or - (such a "
-            "list on standard input).",
+            help="Files, folders, tar and zip files, 'glob/**/*.wav' patterns, addresses such as "
+            "s3://bucket/prefix, @LIST (a file with a path a line) or - (such a list on standard input).",
         ),
     ],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Where the rows go: .parquet, .csv or .jsonl. After a stop the same command goes on.",
+            help="Where the rows go: .parquet, .csv or .jsonl, here or at s3://. After a stop the same "
+            "command goes on.",
+        ),
+    ] = None,
+    layout: Annotated[
+        Layout | None,
+        typer.Option(
+            "--format",
+            help="What the output looks like; podonos is that benchmark's CSV.  [default: by its extension]",
         ),
     ] = None,
     jobs: Annotated[
@@ -297,11 +314,14 @@ def scan(
     assert engine is Engine.LOCAL  # the only one yet
     from voiceguard.archive.find import NothingThere
     from voiceguard.archive.journal import JournalError
+    from voiceguard.archive.output import OutputError
     from voiceguard.archive.pool import WorkersFailed
     from voiceguard.archive.progress import on_stderr
-    from voiceguard.archive.scan import OutputError, ScanSettings
+    from voiceguard.archive.scan import ScanSettings
     from voiceguard.archive.scan import scan as run_scan
+    from voiceguard.archive.storage import AddressError
     from voiceguard.archive.summary import rows_table, summary
+    from voiceguard.archive.write import Layout as Written
     from voiceguard.console import console
     from voiceguard.errors import ModelError
 
@@ -310,6 +330,7 @@ def scan(
         time_limit_s=time_limit,
         memory_limit_bytes=memory_limit << 20,
         model_dir=model,
+        layout=None if layout is None else Written(layout.value),
     )
     progress = on_stderr(keeps_rows=output is not None)
     try:
@@ -317,7 +338,7 @@ def scan(
             tally = run_scan(sources, output, settings, progress)
     except (NothingThere, OutputError) as error:
         _wrong_use(str(error))
-    except JournalError as error:
+    except (JournalError, AddressError) as error:
         _failed(str(error))
     except (ModelError, WorkersFailed) as error:
         _failed(f"{error} {error.remedy}")

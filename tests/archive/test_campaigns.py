@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from voiceguard.archive.find import Finder
 from voiceguard.archive.group import Groups
 from voiceguard.archive.journal import Journal
 from voiceguard.archive.progress import Progress
@@ -94,7 +95,7 @@ def test_the_journal_keeps_fingerprints(tmp_path: Path) -> None:
     result = Scored("human", (row,), fingerprint=b"print")
     for again in (False, True):
         with contextlib.closing(Journal(path)) as journal:
-            journal.want([str(file)])
+            journal.want(Finder().jobs([str(file)]))
             journal.resume("one")
             for job in journal.to_do():
                 assert not again

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from voiceguard.archive.journal import Job, Journal, JournalError
+from voiceguard.archive.find import Finder
+from voiceguard.archive.jobs import Job, Member
+from voiceguard.archive.journal import Journal, JournalError
 from voiceguard.archive.rows import Row, Scored
 
 
@@ -23,15 +25,24 @@ def files(tmp_path: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
+def jobs(files: list[str]) -> list[Job]:
+    """As a list names them: what is not there is a job too."""
+    listing = Path(files[0]).parent / "listing" if files else None
+    if listing is None:
+        return []
+    listing.write_text("\n".join(files))
+    return list(Finder().jobs([f"@{listing}"]))
+
+
 def record_all(path: Path | None, files: list[str], made_by: str = "one") -> list[str]:
     """Score what is to do, and return it."""
     with contextlib.closing(Journal(path)) as journal:
-        journal.want(files)
+        journal.want(jobs(files))
         journal.resume(made_by)
-        jobs = list(journal.to_do())
-        for job in jobs:
+        to_do = list(journal.to_do())
+        for job in to_do:
             journal.record(job, None, result(job.path))
-        return [job.path for job in jobs]
+        return [job.path for job in to_do]
 
 
 def test_goes_on_with_what_is_missing(tmp_path: Path, files: list[str]):
@@ -45,7 +56,7 @@ def test_results_come_in_byte_order_and_once(tmp_path: Path, files: list[str]):
     path = tmp_path / "out.partial"
     record_all(path, [*files, *files])
     with contextlib.closing(Journal(path)) as journal:
-        journal.want(reversed(files))
+        journal.want(jobs(files[::-1]))
         journal.resume("one")
         assert journal.count() == len(files)
         found = [scored.rows[0].path for scored in journal.results()]
@@ -57,7 +68,7 @@ def test_results_of_files_no_longer_wanted_stay_out(tmp_path: Path, files: list[
     path = tmp_path / "out.partial"
     record_all(path, files)
     with contextlib.closing(Journal(path)) as journal:
-        journal.want(files[:1])
+        journal.want(jobs(files[:1]))
         journal.resume("one")
         assert [scored.rows[0].path for scored in journal.results()] == files[:1]
 
@@ -85,7 +96,7 @@ def test_missing_file_is_tried_again(tmp_path: Path):
 
 def test_same_content_is_known_while_not_yet_on_disk(files: list[str]):
     with contextlib.closing(Journal(None)) as journal:
-        journal.want(files)
+        journal.want(jobs(files))
         journal.resume("one")
         job = next(journal.to_do())
         assert journal.known("sha.wav") is None
@@ -128,7 +139,26 @@ def test_journal_of_another_layout_starts_afresh(tmp_path: Path, files: list[str
 
 def test_job_knows_the_file_it_stands_for(files: list[str]):
     with contextlib.closing(Journal(None)) as journal:
-        journal.want(files[:1])
+        journal.want(jobs(files[:1]))
         journal.resume("one")
         status = Path(files[0]).stat()
-        assert list(journal.to_do()) == [Job(files[0], status.st_size, status.st_mtime_ns)]
+        assert list(journal.to_do()) == [Job(files[0], f"{status.st_size} {status.st_mtime_ns}")]
+
+
+def test_members_come_as_they_lie_in_their_archive():
+    members = [
+        Job(f"a.tgz!/{name}", "s", Member("a.tgz", place, 9)) for name, place in (("b", 512), ("a", 2048))
+    ]
+    with contextlib.closing(Journal(None)) as journal:
+        journal.want([members[1], Job("a.tgzz", None), Job("a.t", None), members[0]])
+        journal.resume("one")
+        assert [job.path for job in journal.to_do()] == ["a.t", "a.tgz!/b", "a.tgz!/a", "a.tgzz"]
+
+
+def test_members_of_one_name_are_told_apart():
+    twins = [Job("a.tar!/x.wav", "s", Member("a.tar", place, 9)) for place in (512, 2048, 4096)]
+    with contextlib.closing(Journal(None)) as journal:
+        journal.want([*twins, *twins])
+        journal.resume("one")
+        assert [job.path for job in journal.to_do()] == ["a.tar!/x.wav", "a.tar!/x.wav#2", "a.tar!/x.wav#3"]
+        assert [job.member for job in journal.to_do()] == [job.member for job in twins]

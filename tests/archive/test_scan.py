@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from voiceguard.archive.output import OutputError
 from voiceguard.archive.progress import Progress
 from voiceguard.archive.rows import Scored, scored
-from voiceguard.archive.scan import OutputError, ScanSettings, scan
+from voiceguard.archive.scan import ScanSettings, scan
 from voiceguard.errors import ModelError
 from voiceguard.screening import Screener
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from voiceguard.archive.rows import COLUMNS, SCHEMA_VERSION, Row
-from voiceguard.archive.write import FORMATS, write_rows
+from voiceguard.archive.rows import COLUMNS, SCHEMA_VERSION, Row, Scored
+from voiceguard.archive.write import LAYOUTS, Layout, write_results
 from voiceguard.screening import Window
 
 ROWS = [
@@ -31,6 +31,10 @@ ROWS = [
     Row(path="b.wav", channel=0, verdict="inconclusive", reason="no_speech", windows=()),
     Row(path="c.wav", error="empty_recording: It holds no bytes."),
 ]
+
+
+def write_rows(rows: Iterable[Row], output: Path) -> None:
+    write_results((Scored(row.verdict, (row,)) for row in rows), output, LAYOUTS[output.suffix])
 
 
 def as_plain(row: Row) -> dict:
@@ -68,21 +72,21 @@ def test_csv_reads_back(tmp_path: Path):
         assert (json.loads(row["windows"]) if row["windows"] else None) == expected["windows"]
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", LAYOUTS)
 def test_same_rows_same_bytes(tmp_path: Path, suffix: str):
     for name in ("one", "two"):
         write_rows(ROWS * 20, tmp_path / f"{name}{suffix}")
     assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", LAYOUTS)
 def test_output_of_no_rows_is_readable(tmp_path: Path, suffix: str):
     write_rows([], tmp_path / f"out{suffix}")
     if suffix == ".parquet":
         assert pq.read_table(tmp_path / "out.parquet").column_names == list(COLUMNS)
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", LAYOUTS)
 def test_interrupted_writing_leaves_what_was_there(tmp_path: Path, suffix: str):
     def broken() -> Iterator[Row]:
         yield from ROWS
@@ -102,3 +106,17 @@ def test_more_rows_than_a_group(tmp_path: Path):
     file = pq.ParquetFile(tmp_path / "out.parquet")
     assert file.num_row_groups == 2
     assert file.read(columns=["path"]).column("path").to_pylist() == [row.path for row in rows]
+
+
+def test_podonos_has_a_line_for_each_recording(tmp_path: Path):
+    call = Scored("synthetic", (ROWS[1], ROWS[0]), 1, seconds=0.0125)
+    results = [call, Scored("inconclusive", (ROWS[1],)), Scored(None, (ROWS[2],))]
+    write_results(results, tmp_path / "out.csv", Layout.PODONOS)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        lines = list(csv.reader(file))
+    assert lines == [
+        ["filename", "label", "latency_ms", "audio_duration_sec"],
+        ["b.wav", "fake", "12.5", ""],
+        ["b.wav", "NOT_APPLICABLE", "", ""],
+        ["c.wav", "error", "", ""],
+    ]

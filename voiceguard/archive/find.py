@@ -1,9 +1,9 @@
-"""Which files a scan scores.
+"""Which recordings a scan scores.
 
-A path that is named is always tried, whatever it is called. In a folder, everything is tried but what is
-plainly not a recording: hidden files and the notes, tables and pictures that lie beside recordings. An
-unknown extension is tried, since recorders name files as they like; what was left out is counted, so that
-nothing is lost in silence.
+A path that is named is always tried, whatever it is called. In a folder, a bucket or an archive, everything is
+tried but what is plainly not a recording: hidden files and the notes, tables and pictures that lie beside
+recordings. An unknown extension is tried, since recorders name files as they like; what was left out is counted,
+so that nothing is lost in silence. A tar or zip file stands for its members, wherever it lies.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
+
+from voiceguard.archive import packed, storage
+from voiceguard.archive.jobs import MEMBER_SIGN, Job
 
 # fmt: off
 _COMPANION_SUFFIXES = frozenset({
@@ -48,7 +51,7 @@ class NothingThere(Exception):
 
 
 class Finder:
-    """Finds the files that sources mean.
+    """Finds the recordings that sources mean.
 
     Attributes
     ----------
@@ -62,22 +65,52 @@ class Finder:
         self.left_out: Counter[str] = Counter()
         self._exclude = frozenset(exclude)
 
-    def files(self, sources: Iterable[str]) -> Iterator[str]:
-        """Find the files that sources mean, in no particular order, some perhaps twice.
+    def jobs(self, sources: Iterable[str]) -> Iterator[Job]:
+        """Find the recordings that sources mean, in no particular order, some perhaps twice.
+
+        An archive that can't be read to its end comes as a job of its own after the members that were found:
+        its row will say why.
 
         Parameters
         ----------
         sources
-            Files, folders (walked recursively, without following links to folders), glob patterns, ``@LIST``
-            (a file that lists files and folders: one a line, or each ended by NUL as ``find -print0`` writes
-            them) or ``-`` (such a list from standard input). What a list names need not exist: it becomes a
-            row with an error.
+            As :meth:`files` says.
+
+        Raises
+        ------
+        NothingThere, AddressError
+            As :meth:`files` says.
+        """
+        for path, state in self._found(sources):
+            if packed.is_archive(path):
+                yield from self._members(path, storage.state_of(path) if state is None else state)
+            elif state is None and not storage.is_address(path):
+                yield Job(path, storage.state_of(path))
+            else:
+                yield Job(path, state)
+
+    def files(self, sources: Iterable[str]) -> Iterator[str]:
+        """Find the files that sources mean, archives as one.
+
+        Parameters
+        ----------
+        sources
+            Files, folders (walked recursively, without following links to folders), glob patterns, addresses
+            (``s3://bucket/prefix``, also with a pattern), ``@LIST`` (a file that lists files, folders and
+            addresses: one a line, or each ended by NUL as ``find -print0`` writes them) or ``-`` (such a list
+            from standard input). What a list names need not exist: it becomes a row with an error.
 
         Raises
         ------
         NothingThere
             A source does not exist or a pattern matches nothing.
+        AddressError
+            A store does not answer.
         """
+        return (path for path, _ in self._found(sources))
+
+    def _found(self, sources: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+        """Yield paths and, where it is known without asking again, their state."""
         for source in sources:
             if source == "-":
                 yield from self._listed(sys.stdin.buffer)
@@ -85,12 +118,14 @@ class Finder:
                 yield from self._file_or_folder(source)
             elif source.startswith("@"):
                 try:
-                    with open(source[1:], "rb") as file:
+                    with storage.open_binary(source[1:]) as file:
                         yield from self._listed(file)
                 except OSError as error:
                     raise NothingThere(
-                        f"can't read the list of paths {source[1:]}: {error.strerror}"
+                        f"can't read the list of paths {source[1:]}: {error.strerror or error}"
                     ) from error
+            elif storage.is_address(source):
+                yield from self._named_address(source)
             elif _GLOB_SIGNS & set(source):
                 matches = glob.glob(source, recursive=True)
                 if not matches:
@@ -100,16 +135,52 @@ class Finder:
             else:
                 raise NothingThere(f"no such file or folder: {source}")
 
-    def _listed(self, stream: BinaryIO) -> Iterator[str]:
-        for path in _split(stream):
-            if path:
-                yield from self._file_or_folder(os.fsdecode(path))
+    def _listed(self, stream: BinaryIO) -> Iterator[tuple[str, str | None]]:
+        for line in _split(stream):
+            path = os.fsdecode(line)
+            if storage.is_address(path):
+                # To ask the store about each of a million objects would take longer than to score them.
+                yield from self._below(path) if path.endswith("/") else [(path, "listed")]
+            elif path:
+                yield from self._file_or_folder(path)
 
-    def _file_or_folder(self, path: str) -> Iterator[str]:
+    def _named_address(self, source: str) -> Iterator[tuple[str, str | None]]:
+        try:
+            if storage.is_folder(source):
+                yield from self._below(source)
+            else:
+                yield source, storage.state_of(source)
+            return
+        except FileNotFoundError:
+            if not _GLOB_SIGNS & set(source):
+                raise NothingThere(f"nothing lies at {source}") from None
+        matches = list(storage.matching(source))
+        if not matches:
+            raise NothingThere(f"nothing matches {source}")
+        for match, state in matches:
+            yield from self._below(match) if match.endswith("/") else [(match, state)]
+
+    def _below(self, address: str) -> Iterator[tuple[str, str | None]]:
+        for path, state in storage.objects_below(address):
+            if path not in self._exclude and self._is_no_companion(path[len(address.rstrip("/")) + 1 :]):
+                yield path, state
+
+    def _file_or_folder(self, path: str) -> Iterator[tuple[str, str | None]]:
         if os.path.isdir(path):
-            yield from self._walk(path)
+            for found in self._walk(path):
+                yield found, None
         else:
-            yield path
+            yield path, None
+
+    def _members(self, archive: str, state: str | None) -> Iterator[Job]:
+        try:
+            for entry in packed.entries(archive):
+                if entry.member is None:
+                    self.left_out["not a regular file"] += 1
+                elif self._is_no_companion(entry.name):
+                    yield Job(f"{archive}{MEMBER_SIGN}{entry.name}", state, entry.member)
+        except (packed.ArchiveError, storage.AddressError, OSError):
+            yield Job(archive, None)
 
     def _walk(self, folder: str) -> Iterator[str]:
         unreadable: list[str] = []
@@ -119,28 +190,31 @@ class Finder:
             folders[:] = [name for name in folders if name not in companions]
             for name in names:
                 path = os.path.join(parent, name)
-                if self._is_recording(path, name):
+                if os.path.abspath(path) in self._exclude or not self._is_no_companion(name):
+                    continue
+                if _is_special(path):
+                    self.left_out["not a regular file"] += 1
+                else:
                     yield path
         # A folder that can't be listed is tried like a file, so that it ends as a row with an error.
         yield from unreadable
 
-    def _is_recording(self, path: str, name: str) -> bool:
+    def _is_no_companion(self, path: str) -> bool:
+        """Whether a path below a folder, a bucket or an archive may be a recording; counts it if not."""
+        *folders, name = path.split("/")
         suffix = os.path.splitext(name.lower())[1]
-        if suffix in _COMPANION_SUFFIXES:
-            self.left_out[suffix] += 1
-        elif name.lower() in _COMPANION_NAMES or name.startswith("."):
-            self.left_out[name] += 1
-        elif os.path.abspath(path) in self._exclude:
-            return False
-        elif _is_special(path):
-            self.left_out["not a regular file"] += 1
-        else:
-            return True
-        return False
+        companion = next((f"{folder}/" for folder in folders if _is_companion_folder(folder)), None)
+        if companion is None and suffix in _COMPANION_SUFFIXES:
+            companion = suffix
+        elif companion is None and (name.lower() in _COMPANION_NAMES or name.startswith(".")):
+            companion = name
+        if companion is not None:
+            self.left_out[companion] += 1
+        return companion is None
 
 
 def _is_companion_folder(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _COMPANION_FOLDERS
+    return name.strip(".") != "" and (name.startswith(".") or name.lower() in _COMPANION_FOLDERS)
 
 
 def _is_special(path: str) -> bool:

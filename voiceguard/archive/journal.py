@@ -1,7 +1,7 @@
 """What a scan has done so far, on disk, so that it can go on after a stop, a crash or a power cut.
 
-One SQLite file beside the output holds each file's result under its path, with the size, the modification
-time and the detector it was scored with. A batch of results is one transaction that SQLite syncs to the disk
+One SQLite file beside the output holds each recording's result under its path, with what the file was then and
+the detector it was scored with. A batch of results is one transaction that SQLite syncs to the disk
 whole or not at all. The rows go from here to the output in path order, so the output of a scan that was
 killed and resumed is that of an undisturbed one, byte for byte, and memory does not grow with the archive.
 """
@@ -13,13 +13,13 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from voiceguard.archive.jobs import Job, Member
 from voiceguard.archive.rows import SCHEMA_VERSION, Scored, from_json, to_json
 
-_LAYOUT_VERSION = 2
+_LAYOUT_VERSION = 3
 _COMMIT_EVERY_S = 1.0
 _COMMIT_EVERY_FILES = 500
 _PAGE_FILES = 1000
@@ -27,8 +27,7 @@ _PAGE_FILES = 1000
 _LAYOUT = """
 CREATE TABLE files (
     path BLOB PRIMARY KEY,   -- as the file system has it; SQLite orders blobs byte by byte
-    size_bytes INTEGER,
-    mtime_ns INTEGER,
+    state TEXT,              -- what the file was, see jobs.Job
     made_by TEXT NOT NULL,   -- the detector and schema the result stands for
     content TEXT,            -- SHA-256 and extension; NULL when the bytes could not be read
     result TEXT NOT NULL,    -- JSON, see rows.to_json
@@ -39,24 +38,24 @@ CREATE INDEX files_by_content ON files (content, made_by);
 _WANTED = """
 CREATE TEMPORARY TABLE wanted (
     path BLOB PRIMARY KEY,
-    size_bytes INTEGER,
-    mtime_ns INTEGER,
-    done INTEGER NOT NULL
+    state TEXT,
+    archive BLOB NOT NULL,   -- what holds the member; of a file of its own, the path
+    place INTEGER NOT NULL,  -- of a member, where it begins; -1 of a file of its own
+    size_bytes INTEGER NOT NULL,
+    done INTEGER NOT NULL,
+    UNIQUE (archive, place)  -- and the order of the work: a compressed tar can only be read forward
 ) WITHOUT ROWID;
 """
+_OWN_FILE = -1
+_FILE_COLUMNS = "path, state, made_by, content, result, fingerprint"
 
 
 class JournalError(Exception):
     """The scan's journal can't be written or read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A file to score, and what it was when the scan looked at it; None when it was not there."""
-
-    path: str
-    size_bytes: int | None
-    mtime_ns: int | None
+KeptRow = tuple[bytes, str | None, str, str | None, str, bytes | None]
+"""A result as the journal keeps it: path, state, made_by, content, result, fingerprint."""
 
 
 class Journal:
@@ -115,15 +114,33 @@ class Journal:
             self._execute(statement)
         self._execute(f"PRAGMA user_version = {_LAYOUT_VERSION}")
 
-    def want(self, paths: Iterable[str]) -> None:
-        """Say which files the scan is about, in any order; one that comes twice counts once."""
+    def want(self, jobs: Iterable[Job]) -> None:
+        """Say which recordings the scan is about, in any order; one that comes twice counts once.
+
+        Members of one archive may bear one name: from the second on, they are told apart by ``#2``, ``#3``…
+        """
         self._begin()
-        for path in paths:
-            size_bytes, mtime_ns = _state(path)
-            self._execute(
-                "INSERT OR IGNORE INTO wanted VALUES (?, ?, ?, 0)", (os.fsencode(path), size_bytes, mtime_ns)
-            )
+        for job in jobs:
+            member = job.member
+            holder = os.fsencode(member.archive if member else job.path)
+            place, size_bytes = (member.place, member.size_bytes) if member else (_OWN_FILE, 0)
+            if self._want(job.path, job.state, holder, place, size_bytes) or member is None:
+                continue
+            if self._execute(
+                "SELECT 1 FROM wanted WHERE archive = ? AND place = ?", (holder, place)
+            ).fetchone():
+                continue
+            number = 2
+            while not self._want(f"{job.path}#{number}", job.state, holder, place, size_bytes):
+                number += 1
         self.commit()
+
+    def _want(self, path: str, state: str | None, holder: bytes, place: int, size_bytes: int) -> bool:
+        inserted = self._execute(
+            "INSERT OR IGNORE INTO wanted VALUES (?, ?, ?, ?, ?, 0)",
+            (os.fsencode(path), state, holder, place, size_bytes),
+        )
+        return inserted.rowcount == 1
 
     def resume(self, made_by: str) -> None:
         """Take over what an earlier scan did; to be called after :meth:`want` and before all else.
@@ -132,12 +149,12 @@ class Journal:
         ----------
         made_by
             Names what determines a result beside the file itself. A result made by another does not count,
-            nor does that of a file whose size or modification time changed.
+            nor does that of a file whose state changed.
         """
         self._made_by = f"{made_by}, schema {SCHEMA_VERSION}"
         self._execute(
             "UPDATE wanted SET done = EXISTS (SELECT 1 FROM files WHERE files.path = wanted.path"
-            " AND files.size_bytes = wanted.size_bytes AND files.mtime_ns = wanted.mtime_ns AND made_by = ?)",
+            " AND files.state = wanted.state AND made_by = ?)",
             (self._made_by,),
         )
 
@@ -156,15 +173,17 @@ class Journal:
         return Counter(dict(found.fetchall()))
 
     def to_do(self) -> Iterator[Job]:
-        """Yield the files without a result, in path order."""
-        last = b""
+        """Yield the recordings without a result: files in path order, members as they lie in their archive."""
+        last: tuple[bytes, int] = (b"", _OWN_FILE)
         while page := self._execute(
-            "SELECT path, size_bytes, mtime_ns FROM wanted WHERE path > ? AND NOT done ORDER BY path LIMIT ?",
-            (last, _PAGE_FILES),
+            "SELECT path, state, archive, place, size_bytes FROM wanted"
+            " WHERE (archive, place) > (?, ?) AND NOT done ORDER BY archive, place LIMIT ?",
+            (*last, _PAGE_FILES),
         ).fetchall():
-            last = page[-1][0]
-            for path, size_bytes, mtime_ns in page:
-                yield Job(os.fsdecode(path), size_bytes, mtime_ns)
+            last = page[-1][2], page[-1][3]
+            for path, state, holder, place, size_bytes in page:
+                member = None if place == _OWN_FILE else Member(os.fsdecode(holder), place, size_bytes)
+                yield Job(os.fsdecode(path), state, member)
 
     def known(self, content: str) -> Scored | None:
         """Return the result of the same content under another path, if there is one."""
@@ -179,16 +198,8 @@ class Journal:
         self._begin()
         path = os.fsencode(job.path)
         self._execute(
-            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                path,
-                job.size_bytes,
-                job.mtime_ns,
-                self._made_by,
-                content,
-                to_json(result),
-                result.fingerprint,
-            ),
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
+            (path, job.state, self._made_by, content, to_json(result), result.fingerprint),
         )
         self._execute("UPDATE wanted SET done = 1 WHERE path = ?", (path,))
         self._uncommitted += 1
@@ -197,6 +208,22 @@ class Journal:
             or time.monotonic() - self._committed_at >= _COMMIT_EVERY_S
         ):
             self.commit()
+
+    def kept_after(self, number: int, limit: int) -> tuple[list[KeptRow], int]:
+        """Return up to ``limit`` results that were recorded after the one of that number, and the last's."""
+        found = self._execute(
+            f"SELECT {_FILE_COLUMNS}, rowid FROM files WHERE rowid > ? ORDER BY rowid LIMIT ?",  # noqa: S608
+            (number, limit),
+        ).fetchall()
+        return [row[:-1] for row in found], found[-1][-1] if found else number
+
+    def keep(self, rows: Iterable[KeptRow]) -> int:
+        """Take over results that another journal kept; return the last one's number."""
+        self._begin()
+        for row in rows:
+            self._execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", row)
+        self.commit()
+        return int(self._execute("SELECT coalesce(max(rowid), 0) FROM files").fetchone()[0])
 
     def fingerprints(self) -> Iterator[tuple[str, bytes]]:
         """Yield the content and the fingerprint of every recording that has one, in path order."""
@@ -250,14 +277,6 @@ class Journal:
     def _begin(self) -> None:
         if not self._db.in_transaction:
             self._execute("BEGIN")
-
-
-def _state(path: str) -> tuple[int | None, int | None]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None, None
-    return status.st_size, status.st_mtime_ns
 
 
 def _for_people(error: sqlite3.Error, path: Path | None) -> JournalError:

@@ -63,12 +63,15 @@ class Scored:
         Which of the rows decides.
     fingerprint
         Of the deciding channel, as bytes; None where there is too little speech.
+    seconds
+        What decoding and screening took; of several recordings screened together, each one's share.
     """
 
     verdict: str | None
     rows: tuple[Row, ...]
     deciding: int = 0
     fingerprint: bytes | None = None
+    seconds: float | None = dataclasses.field(default=None, compare=False)
 
     def in_campaign(self, campaign: str | None) -> Scored:
         """Return the result with its campaign in the deciding row."""
@@ -126,14 +129,16 @@ def to_json(result: Scored) -> str:
         if row.windows is not None:
             fields["windows"] = [(window.start_s, window.end_s, window.score) for window in row.windows]
         rows.append(fields)
-    return json.dumps([result.verdict, rows, result.deciding], separators=(",", ":"), allow_nan=False)
+    return json.dumps(
+        [result.verdict, rows, result.deciding, result.seconds], separators=(",", ":"), allow_nan=False
+    )
 
 
 def from_json(path: str, text: str, fingerprint: bytes | None = None) -> Scored:
     """Read what :func:`to_json` wrote."""
-    verdict, rows, deciding = json.loads(text)
+    verdict, rows, deciding, seconds = json.loads(text)
     name = printable_path(path)
     for fields in rows:
         if fields["windows"] is not None:
             fields["windows"] = tuple(Window(*window) for window in fields["windows"])
-    return Scored(verdict, tuple(Row(path=name, **fields) for fields in rows), deciding, fingerprint)
+    return Scored(verdict, tuple(Row(path=name, **fields) for fields in rows), deciding, fingerprint, seconds)

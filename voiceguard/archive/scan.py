@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,21 +11,18 @@ from typing import TYPE_CHECKING
 
 from voiceguard.archive.find import Finder
 from voiceguard.archive.group import Groups
-from voiceguard.archive.journal import Journal
+from voiceguard.archive.links import Crew, LocalCrew
+from voiceguard.archive.output import output_at
 from voiceguard.archive.pool import Pool
 from voiceguard.archive.rows import Row, Scored
-from voiceguard.archive.worker import WorkerLimits
-from voiceguard.archive.write import FORMATS, write_rows
+from voiceguard.archive.worker import WorkerLimits, WorkerSettings
+from voiceguard.archive.write import Layout
 
 if TYPE_CHECKING:
     from voiceguard.archive.progress import Progress
 
 ROWS_SHOWN = 100
 """Without an output file, so many rows are kept at most."""
-
-
-class OutputError(Exception):
-    """The scan's output can't be written where it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +40,15 @@ class ScanSettings:
         ``out_of_memory``. Kept on Linux alone.
     model_dir
         The detector's folder; None takes the shipped one.
+    layout
+        What the output's rows look like; None takes the one that its extension names.
     """
 
     jobs: int
     time_limit_s: float = 600.0
     memory_limit_bytes: int = 4 << 30
     model_dir: Path | None = None
+    layout: Layout | None = None
 
 
 @dataclass
@@ -91,14 +90,14 @@ class Tally:
         """How many recordings could not be screened."""
         return self.verdicts[None]
 
-    def count(self, results: Iterable[Scored]) -> Iterator[Row]:
-        """Count results on their way, and yield their rows."""
+    def count(self, results: Iterable[Scored]) -> Iterator[Scored]:
+        """Count results on their way."""
         for result in results:
             self.verdicts[result.verdict] += 1
             self.audio_s += result.rows[0].duration_s or 0.0
             for row in result.rows:
                 self._count_row(row)
-                yield row
+            yield result
 
     def _count_row(self, row: Row) -> None:
         self.speech_s += row.speech_s or 0.0
@@ -115,9 +114,11 @@ class Tally:
 
 def scan(
     sources: Iterable[str],
-    output: Path | None,
+    output: Path | str | None,
     settings: ScanSettings,
     progress: Progress,
+    *,
+    crew: Crew | None = None,
 ) -> Tally:
     """Score every recording that sources mean, and write a row for each channel.
 
@@ -127,18 +128,22 @@ def scan(
     Parameters
     ----------
     sources
-        Files, folders, glob patterns and lists; see :meth:`Finder.files`.
+        Files, folders, glob patterns, addresses and lists; see :meth:`Finder.files`.
     output
-        A .parquet, .csv or .jsonl file, replaced when the scan is complete; None writes nothing.
+        A .parquet, .csv or .jsonl file or address, replaced when the scan is complete; None writes nothing.
     settings
         How to work.
     progress
         Is told of each recording.
+    crew
+        Starts the workers; None takes processes of this machine.
 
     Raises
     ------
     NothingThere
         A source does not exist.
+    AddressError
+        A store does not answer.
     OutputError
         ``output`` can't be written.
     JournalError
@@ -148,58 +153,32 @@ def scan(
     WorkersFailed
         Worker processes don't start.
     """
-    journal_path = None if output is None else check_output(output)
-    finder = Finder(exclude=_own_files(output, journal_path))
-    limits = WorkerLimits(settings.time_limit_s, settings.memory_limit_bytes)
+    place = output_at(output, settings.layout)
+    finder = Finder(exclude=place.own_files)
     tally = Tally(left_out=finder.left_out)
-    journal = Journal(journal_path)
-    with contextlib.closing(journal):
-        with Pool(settings.jobs, settings.model_dir, limits) as pool:
-            journal.want(finder.files(sources))
+    if crew is None:
+        crew = LocalCrew(worker_settings(settings))
+    with contextlib.closing(place.open_journal()) as journal:
+        with place.saving(), Pool(settings.jobs, crew, time_limit_s=settings.time_limit_s) as pool:
+            journal.want(finder.jobs(sources))
             journal.resume(pool.made_by())
             progress.begin(journal.count(), journal.verdicts(), finder.left_out)
             for outcome in pool.score(journal.to_do(), journal.known):
                 journal.record(outcome.job, outcome.content, outcome.result)
                 progress.add(outcome.result)
+                place.save_sometimes()
         assert journal.count(done=False) == 0, "every file has exactly one result"
         with contextlib.closing(Groups()) as groups:
             for content, fingerprint in journal.fingerprints():
                 groups.add(content, fingerprint)
                 progress.grouped()
             groups.settle()
-            rows = tally.count(journal.results(groups.campaign_of))
-            if output is None:
-                for _ in rows:
-                    pass
-            else:
-                try:
-                    write_rows(rows, output)
-                except OSError as error:
-                    raise OutputError(f"can't write {output}: {error.strerror or error}") from error
-    journal.delete()
+            place.write(tally.count(journal.results(groups.campaign_of)))
+    place.forget()
     return tally
 
 
-def check_output(output: Path) -> Path:
-    """Check where the output goes, and return the journal's path beside ``output``.
-
-    Raises
-    ------
-    OutputError
-        A scan could not end with this output.
-    """
-    if output.suffix.lower() not in FORMATS:
-        raise OutputError(f"expected an output that ends in {', '.join(FORMATS)}, but got {output.name}")
-    if output.is_dir():
-        raise OutputError(f"expected a file for the output, but {output} is a folder")
-    if not output.parent.is_dir():
-        raise OutputError(f"the output's folder {output.parent} does not exist")
-    if not os.access(output.parent, os.W_OK):
-        raise OutputError(f"the output's folder {output.parent} can't be written")
-    return output.with_name(f"{output.name}.partial")
-
-
-def _own_files(output: Path | None, journal_path: Path | None) -> list[str]:
-    if output is None or journal_path is None:
-        return []
-    return [os.path.abspath(path) for path in (output, journal_path, f"{journal_path}-journal")]
+def worker_settings(settings: ScanSettings) -> WorkerSettings:
+    """Return what of a scan's settings concerns its workers."""
+    limits = WorkerLimits(settings.time_limit_s, settings.memory_limit_bytes)
+    return WorkerSettings(settings.model_dir, limits)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -39,7 +37,7 @@ def rows_table(rows: list[Row]) -> Table:
     return table
 
 
-def summary(tally: Tally, elapsed_s: float, output: Path | None) -> RenderableType:
+def summary(tally: Tally, elapsed_s: float, output: str | None) -> RenderableType:
     """Lay out what was found, in numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
     table.add_column("verdict")

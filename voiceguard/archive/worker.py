@@ -1,4 +1,4 @@
-"""A worker process: paths in, rows out.
+"""A worker process: where recordings lie comes in, rows go out.
 
 A worker is the only place where bytes from strangers meet decoders, so it is a process that may die. It keeps
 to one thread, to a time limit a file that the kernel enforces (a decoder that loops in C heeds nothing else)
@@ -7,7 +7,9 @@ and to a memory limit; and it ends when the scan does, however that ends.
 Error codes of rows, beside those of :mod:`voiceguard.errors`:
 
 ``not_found``, ``not_a_file``, ``unreadable_file``
-    The file system does not give the bytes.
+    The file system or the store does not give the bytes.
+``unreadable_archive``
+    The tar or zip file can't be read, or not there.
 ``timed_out``
     Screening took longer than the time limit.
 ``out_of_memory``
@@ -21,27 +23,17 @@ Error codes of rows, beside those of :mod:`voiceguard.errors`:
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import os
 import resource
 import signal
-import stat
-import sys
-import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from voiceguard import __version__
-from voiceguard.errors import AudioError, ModelError, RecordingTooLarge
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from voiceguard.archive.rows import Scored
-    from voiceguard.screening import Screener
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +53,25 @@ class WorkerLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How a worker works.
+
+    Attributes
+    ----------
+    model_dir
+        The detector's folder; None takes the shipped one.
+    limits
+        What one file may cost.
+    device
+        Where torch computes scores, such as ``cuda``; None computes them without torch.
+    """
+
+    model_dir: Path | None
+    limits: WorkerLimits
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The worker has loaded the detector."""
 
@@ -77,113 +88,31 @@ class NotReady:
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """The worker has read a file and waits to hear, as a bool, whether to screen it."""
+    """The worker has read its files and waits to hear, as a tuple of bool, which of them to screen."""
 
-    sha256: str
+    found: tuple[str | Scored, ...]
+    """Each file's SHA-256, or what there is to say of one that can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A file's result."""
+    """The results of the files that were to be screened, in their order."""
 
-    result: Scored
+    results: tuple[Scored | None, ...]
+    """None for a file that it did not come to."""
     last: bool = False
     """Whether the worker ends now, because its memory can't be trusted any more."""
 
 
-def run(connection: Connection, model_dir: Path | None, limits: WorkerLimits) -> None:
-    """Serve paths from ``connection`` until it closes; the body of a worker process."""
+def run(connection: Connection, settings: WorkerSettings) -> None:
+    """Serve jobs from ``connection`` until it closes; the body of a worker process."""
     _become_a_worker()
     # Imported only now, since numpy reads the number of threads when it is imported.
-    from voiceguard.screening import Screener
+    from voiceguard.archive.serve import serve
 
-    try:
-        screener = Screener.load(model_dir)
-    except ModelError as error:
-        connection.send(NotReady(str(error)))
-        return
-    _limit_memory(limits.memory_bytes)
     # The scan has gone when the pipe is closed; nobody is left to tell.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        connection.send(Ready(_made_by(screener)))
-        while True:
-            done = _serve(connection, screener, connection.recv(), limits.time_s)
-            if done is not None:
-                connection.send(done)
-                if done.last:
-                    return
-
-
-def _made_by(screener: Screener) -> str:
-    from voiceguard import fingerprint
-
-    record = screener.detector.record
-    # Not the name alone: graph, features and thresholds decide too, and a name can be used again.
-    digest = hashlib.sha256(repr(record).encode()).hexdigest()[:16]
-    return f"voiceguard {__version__}, model {record.id} {digest}, fingerprint {fingerprint.VERSION}"
-
-
-def _serve(connection: Connection, screener: Screener, path: str, time_s: float) -> Done | None:
-    from voiceguard.archive import rows
-    from voiceguard.audio import decode
-    from voiceguard.screening import deciding_print
-
-    sha256 = None
-    try:
-        with _time_limit(time_s):
-            data = _read(path)
-            sha256 = hashlib.sha256(data).hexdigest()
-        connection.send(Hashed(sha256))
-        if not connection.recv():
-            return None
-        with _time_limit(time_s):
-            recording = decode(data, name=Path(path).name)
-            screening = screener.screen_recording(recording)
-            found = deciding_print(recording, screening)
-            return Done(rows.scored(path, screening, found.to_bytes() if found else None))
-    except AudioError as error:
-        return Done(rows.failed(path, error.code, str(error), sha256))
-    except FileNotFoundError:
-        return Done(rows.failed(path, "not_found", "No such file.", sha256))
-    except _NotAFile as error:
-        return Done(rows.failed(path, "not_a_file", str(error), sha256))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        raise
-    except OSError as error:
-        if error.errno == errno.ENOMEM:
-            return Done(rows.failed(path, "out_of_memory", _OUT_OF_MEMORY, sha256), last=True)
-        message = f"The file can't be read: {error.strerror or error}."
-        return Done(rows.failed(path, "unreadable_file", message, sha256))
-    except MemoryError:
-        return Done(rows.failed(path, "out_of_memory", _OUT_OF_MEMORY, sha256), last=True)
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(frame.filename).name}:{frame.lineno}"
-        message = f"{type(error).__name__} at {place}: {error}. Please report this."
-        return Done(rows.failed(path, "internal_error", message, sha256))
-
-
-_OUT_OF_MEMORY = "Screening needs more than the memory limit; cut the recording or raise the limit."
-
-
-class _NotAFile(Exception):
-    """A path that is no regular file."""
-
-
-def _read(path: str) -> bytes:
-    from voiceguard.audio import Limits
-
-    status = os.stat(path)
-    if stat.S_ISDIR(status.st_mode):
-        os.listdir(path)  # says why the folder can't be listed, which is why it came here
-        raise _NotAFile("Expected a file, but this is a folder.")
-    if not stat.S_ISREG(status.st_mode):
-        raise _NotAFile("Expected a regular file, but this is a pipe, a socket or a device.")
-    max_bytes = Limits().max_bytes
-    if status.st_size > max_bytes:
-        raise RecordingTooLarge(f"Expected at most {max_bytes} bytes, but the file has {status.st_size}.")
-    with open(path, "rb") as file:
-        return file.read(status.st_size + 1)
+        serve(connection, settings)
 
 
 def _become_a_worker() -> None:
@@ -201,25 +130,3 @@ def _become_a_worker() -> None:
     for stream in (0, 1, 2):
         os.dup2(silence, stream)
     os.close(silence)
-
-
-@contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """End the process by SIGALRM when the block takes longer."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _limit_memory(limit_bytes: int) -> None:
-    if sys.platform != "linux":
-        return
-    held = 0
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            held = int(line.split()[1]) * 1024
-    # RLIMIT_DATA counts private writable memory; RLIMIT_AS also what onnxruntime reserves and never uses.
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (held + limit_bytes, hard))

@@ -1,17 +1,18 @@
-"""Rows into a file: Parquet, CSV or JSON lines, whole or not at all."""
+"""Results into a file: Parquet, CSV or JSON lines, whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import enum
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voiceguard.archive.rows import COLUMNS, SCHEMA_VERSION, Row
+from voiceguard.archive.rows import COLUMNS, SCHEMA_VERSION, Row, Scored
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,11 +20,25 @@ if TYPE_CHECKING:
 _ROWS_PER_GROUP = 10_000
 
 
-def write_rows(rows: Iterable[Row], output: Path) -> None:
-    """Write rows to ``output`` in the format that its extension names.
+class Layout(enum.StrEnum):
+    """What an output looks like."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+    JSONL = "jsonl"
+    PODONOS = "podonos"
+    """CSV as the Podonos Deepfake Audio Detection Benchmark takes it."""
+
+
+LAYOUTS = {".parquet": Layout.PARQUET, ".csv": Layout.CSV, ".jsonl": Layout.JSONL}
+"""By the output's extension."""
+
+
+def write_results(results: Iterable[Scored], output: Path, layout: Layout) -> None:
+    """Write the rows of results to ``output``.
 
     The file appears under its name only when it is complete and on disk; until then, what was there stays.
-    The same rows give the same bytes.
+    The same results give the same bytes.
 
     Raises
     ------
@@ -32,7 +47,7 @@ def write_rows(rows: Iterable[Row], output: Path) -> None:
     """
     unfinished = output.with_name(f".{output.name}.unfinished")
     try:
-        FORMATS[output.suffix.lower()](rows, unfinished)
+        _WRITERS[layout](results, unfinished)
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
         unfinished.replace(output)
@@ -62,39 +77,64 @@ def schema() -> pa.Schema:
     )
 
 
-def _write_parquet(rows: Iterable[Row], path: Path) -> None:
+def _write_parquet(results: Iterable[Scored], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetWriter(path, schema(), compression="zstd") as writer:
         # One group after the other, so that memory does not grow with the archive.
-        for group in _groups(rows):
+        for group in _groups(_rows(results)):
             writer.write_table(pa.Table.from_pylist([_plain(row) for row in group], schema=writer.schema))
 
 
-def _write_csv(rows: Iterable[Row], path: Path) -> None:
+def _write_csv(results: Iterable[Scored], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for row in rows:
+        for row in _rows(results):
             plain = _plain(row)
             if row.windows is not None:
                 plain["windows"] = json.dumps(plain["windows"])
             writer.writerow(plain.values())
 
 
-def _write_jsonl(rows: Iterable[Row], path: Path) -> None:
+def _write_jsonl(results: Iterable[Scored], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
-        for row in rows:
+        for row in _rows(results):
             file.write(json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) + "\n")
 
 
-FORMATS: dict[str, Callable[[Iterable[Row], Path], None]] = {
-    ".parquet": _write_parquet,
-    ".csv": _write_csv,
-    ".jsonl": _write_jsonl,
+_PODONOS_LABELS = {"synthetic": "fake", "human": "real", "inconclusive": "NOT_APPLICABLE", None: "error"}
+
+
+def _write_podonos(results: Iterable[Scored], path: Path) -> None:
+    """Write the submission of the Podonos Deepfake Audio Detection Benchmark: a line for each recording."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("filename", "label", "latency_ms", "audio_duration_sec"))
+        for result in results:
+            row = result.rows[0]
+            writer.writerow(
+                (
+                    row.path.rsplit("/", 1)[-1],
+                    _PODONOS_LABELS[result.verdict],
+                    "" if result.seconds is None else f"{1000 * result.seconds:.1f}",
+                    "" if row.duration_s is None else f"{row.duration_s:.3f}",
+                )
+            )
+
+
+def _rows(results: Iterable[Scored]) -> Iterator[Row]:
+    for result in results:
+        yield from result.rows
+
+
+_WRITERS: dict[Layout, Callable[[Iterable[Scored], Path], None]] = {
+    Layout.PARQUET: _write_parquet,
+    Layout.CSV: _write_csv,
+    Layout.JSONL: _write_jsonl,
+    Layout.PODONOS: _write_podonos,
 }
-"""By the output's extension."""
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -1,0 +1,85 @@
+"""From a recording's bytes to its rows, in a worker."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from voiceguard import __version__, fingerprint
+from voiceguard.archive import rows
+from voiceguard.archive.jobs import Job
+from voiceguard.archive.rows import Scored
+from voiceguard.audio import Recording, decode
+from voiceguard.detector import ModelRecord
+from voiceguard.screening import Screener, deciding_print
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A recording that is decoded."""
+
+    job: Job
+    sha256: str
+    recording: Recording
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of its samples."""
+        return sum(samples.nbytes for samples in self.recording.channels)
+
+
+class Screen(Protocol):
+    """Screens recordings, several at a time where that is faster."""
+
+    made_by: str
+
+    def prepare(self, job: Job, sha256: str, data: bytes) -> Prepared:
+        """Do what can be done for each recording alone."""
+
+    def finish(self, prepared: Sequence[Prepared]) -> list[Scored]:
+        """Do the rest for all of them; the order stays."""
+
+
+class OneByOne:
+    """Screens as the API does, one recording at a time."""
+
+    def __init__(self, screener: Screener) -> None:
+        self._screener = screener
+        self.made_by = made_by(screener.detector.record)
+
+    def prepare(self, job: Job, sha256: str, data: bytes) -> Prepared:
+        """Decode."""
+        return Prepared(job, sha256, decode(data, name=job.name))
+
+    def finish(self, prepared: Sequence[Prepared]) -> list[Scored]:
+        """Screen and fingerprint."""
+        return [self._finish(one) for one in prepared]
+
+    def _finish(self, one: Prepared) -> Scored:
+        screening = self._screener.screen_recording(one.recording)
+        found = deciding_print(one.recording, screening)
+        return rows.scored(one.job.path, screening, found.to_bytes() if found else None)
+
+
+def load(model_dir: Path | None, device: str | None) -> Screen:
+    """Load the detector, to compute on a device of torch if one is named.
+
+    Raises
+    ------
+    ModelError
+        If the model is missing, altered or of another version.
+    """
+    screener = Screener.load(model_dir)
+    assert device is None
+    return OneByOne(screener)
+
+
+def made_by(record: ModelRecord, device: str | None = None) -> str:
+    """Name what determines a result beside the file itself."""
+    # Not the model's name alone: graph, features and thresholds decide too, and a name can be used again.
+    digest = hashlib.sha256(repr(record).encode()).hexdigest()[:16]
+    where = f", on {device}" if device else ""
+    return f"voiceguard {__version__}, model {record.id} {digest}, fingerprint {fingerprint.VERSION}{where}"
