@@ -11,10 +11,10 @@ import hashlib
 import sqlite3
 
 from voiceguard import fingerprint as fingerprints
-from voiceguard.enforcement.campaigns import COVERED, together
+from voiceguard.enforcement.campaigns import together
 from voiceguard.fingerprint import Fingerprint
 from voiceguard.store.campaigns import MOST_INDEXED
-from voiceguard.store.similar import candidates_on_sqlite, choose, stored_keys
+from voiceguard.store.similar import COVERED, candidates_on_sqlite, choose, stored_keys
 
 _CACHE_KIB = 64 * 1024
 

@@ -31,16 +31,16 @@ from voiceguard.store.calls import NewCall
 from voiceguard.store.campaigns import MOST_INDEXED, Size
 from voiceguard.store.engine import reading
 from voiceguard.store.outbox import EventType
-from voiceguard.store.similar import Similar
+from voiceguard.store.similar import COVERED, Similar
 
 LEAST_BESIDE_ANNOUNCEMENT_S = 3.0
 """Seconds that two recordings must have in common beyond an announcement that both play."""
 LEAST_TO_MERGE_S = 5.0
 """Seconds that a recording must have in common with each of two campaigns to make them one."""
-COVERED = 0.8
-"""A copy of which a stored one has this share adds nothing to the index."""
 MOST_INDEXED_AT_ALL = 10 * MOST_INDEXED
 """So many copies of one campaign are in the index at most, whatever they add."""
+
+_INDEXED = sa.select(schema.campaigns.c.indexed).where(schema.campaigns.c.seq == sa.bindparam("campaign"))
 
 
 @dataclass(frozen=True)
@@ -262,8 +262,7 @@ def _choose(connection: sa.Connection, call: NewCall, alike: Sequence[Similar]) 
 def _worth_indexing(
     connection: sa.Connection, campaign_seq: int, fingerprint: Fingerprint, alike: Sequence[Similar]
 ) -> bool:
-    table = schema.campaigns.c
-    indexed = connection.scalar(sa.select(table.indexed).where(table.seq == campaign_seq)) or 0
+    indexed = connection.scalar(_INDEXED, {"campaign": campaign_seq}) or 0
     covered = max((one.match.common_s for one in alike), default=0.0) >= COVERED * fingerprint.speech_s
     return indexed < (MOST_INDEXED if covered else MOST_INDEXED_AT_ALL)
 

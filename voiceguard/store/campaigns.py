@@ -59,6 +59,58 @@ class Size:
     told_size: int
 
 
+# What every call that joins a campaign runs is built once: to build a statement takes as long as to run it.
+_PRINT_OF = sa.select(*(_prints[name] for name in Print.__dataclass_fields__)).where(
+    _prints.recording_sha256 == sa.bindparam("sha256"), _prints.channel == sa.bindparam("channel")
+)
+_PRINT_OF_LOCKED = _PRINT_OF.with_for_update(read=True)
+_STILL_THERE = (
+    sa.select(*(_prints[name] for name in Print.__dataclass_fields__))
+    .where(_prints.seq.in_(sa.bindparam("seqs", expanding=True)))
+    .order_by(_prints.seq)
+    .with_for_update(read=True)
+)
+_INSERT_PRINT = sa.insert(schema.fingerprints).returning(_prints.seq)
+_THIS_CAMPAIGN = _campaigns.seq == sa.bindparam("campaign")
+_COUNT_INDEXED = sa.update(schema.campaigns).where(_THIS_CAMPAIGN).values(indexed=_campaigns.indexed + 1)
+_STARTED = sa.bindparam("started", type_=_campaigns.first_seen_at.type)
+_COUNT_CALL = (
+    sa.update(schema.campaigns)
+    .where(_THIS_CAMPAIGN)
+    .values(
+        calls=_campaigns.calls + 1,
+        first_seen_at=sa.case(
+            (_campaigns.first_seen_at < _STARTED, _campaigns.first_seen_at), else_=_STARTED
+        ),
+        last_seen_at=sa.case((_campaigns.last_seen_at > _STARTED, _campaigns.last_seen_at), else_=_STARTED),
+    )
+    .returning(*(_campaigns[name] for name in Size.__dataclass_fields__))
+)
+_carriers = schema.campaign_carriers.c
+_COUNT_FOR_CARRIER = {
+    name: statement.on_conflict_do_update(
+        index_elements=[_carriers.carrier_id, _carriers.campaign_seq], set_={"calls": _carriers.calls + 1}
+    )
+    for name, statement in (
+        ("sqlite", sqlite.insert(schema.campaign_carriers)),
+        ("postgresql", postgresql.insert(schema.campaign_carriers)),
+    )
+}
+_OFFER_BEST = (
+    sa.update(schema.campaigns)
+    .where(
+        _THIS_CAMPAIGN,
+        sa.or_(
+            _campaigns.best_quality.is_(None),
+            _campaigns.best_quality < sa.bindparam("best_quality", type_=_campaigns.best_quality.type),
+        ),
+    )
+    .values(
+        {name: sa.bindparam(name) for name in ("best_print", "best_quality", "verdict", "reason", "score")}
+    )
+)
+
+
 def serialise(connection: sa.Connection) -> None:
     """Wait until no other transaction adds fingerprints or moves them between campaigns.
 
@@ -83,22 +135,15 @@ def resolve(connection: sa.Connection, campaign_id: str) -> tuple[int, str] | No
 
 def print_of(connection: sa.Connection, sha256: str, channel: int, *, lock: bool = False) -> Print | None:
     """Return the fingerprint of a recording's channel; with ``lock`` it stays in its campaign till the end."""
-    query = sa.select(*(_prints[name] for name in Print.__dataclass_fields__)).where(
-        _prints.recording_sha256 == sha256, _prints.channel == channel
-    )
-    row = connection.execute(query.with_for_update(read=True) if lock else query).one_or_none()
-    return Print(**row._asdict()) if row else None
+    row = connection.execute(
+        _PRINT_OF_LOCKED if lock else _PRINT_OF, {"sha256": sha256, "channel": channel}
+    ).one_or_none()
+    return Print(*row) if row else None
 
 
 def still_there(connection: sa.Connection, seqs: Collection[int]) -> dict[int, Print]:
     """Return which of the fingerprints exist and where they belong now; they stay there till the end."""
-    query = (
-        sa.select(*(_prints[name] for name in Print.__dataclass_fields__))
-        .where(_prints.seq.in_(seqs))
-        .order_by(_prints.seq)
-        .with_for_update(read=True)
-    )
-    return {row.seq: Print(**row._asdict()) for row in connection.execute(query)}
+    return {row.seq: Print(*row) for row in connection.execute(_STILL_THERE, {"seqs": list(seqs)})}
 
 
 def new(connection: sa.Connection, *, now: dt.datetime) -> tuple[int, str]:
@@ -127,28 +172,24 @@ def add_print(
         else {name: getattr(evidence, name) for name in Evidence.__dataclass_fields__}
     )
     seq: int = connection.execute(
-        sa.insert(schema.fingerprints)
-        .values(
-            recording_sha256=sha256,
-            channel=channel,
-            version=VERSION,
-            campaign_seq=campaign_seq,
-            announcement_seq=announcement_seq,
-            indexed=indexed,
-            speech_s=print_.speech_s,
-            data=print_.to_bytes(),
+        _INSERT_PRINT,
+        {
+            "recording_sha256": sha256,
+            "channel": channel,
+            "version": VERSION,
+            "campaign_seq": campaign_seq,
+            "announcement_seq": announcement_seq,
+            "indexed": indexed,
+            "speech_s": print_.speech_s,
+            "data": print_.to_bytes(),
             **said,
-        )
-        .returning(_prints.seq)
+        },
     ).scalar_one()
     if indexed:
         similar.add(connection, seq, print_)
     if campaign_seq is not None and evidence is not None:
-        connection.execute(
-            sa.update(schema.campaigns)
-            .where(_campaigns.seq == campaign_seq)
-            .values(indexed=_campaigns.indexed + int(indexed))
-        )
+        if indexed:
+            connection.execute(_COUNT_INDEXED, {"campaign": campaign_seq})
         _offer_best(connection, campaign_seq, seq, evidence)
     return seq
 
@@ -165,27 +206,12 @@ def count_call(
     connection: sa.Connection, campaign_seq: int, *, carrier_id: str, started_at: dt.datetime
 ) -> Size:
     """Count one more call of a campaign."""
-    first, last = _campaigns.first_seen_at, _campaigns.last_seen_at
-    row = connection.execute(
-        sa.update(schema.campaigns)
-        .where(_campaigns.seq == campaign_seq)
-        .values(
-            calls=_campaigns.calls + 1,
-            first_seen_at=sa.case((first < started_at, first), else_=started_at),
-            last_seen_at=sa.case((last > started_at, last), else_=started_at),
-        )
-        .returning(*(_campaigns[name] for name in Size.__dataclass_fields__))
-    ).one()
-    table = schema.campaign_carriers
-    dialect: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    row = connection.execute(_COUNT_CALL, {"campaign": campaign_seq, "started": started_at}).one()
     connection.execute(
-        dialect(table)
-        .values(carrier_id=carrier_id, campaign_seq=campaign_seq, calls=1)
-        .on_conflict_do_update(
-            index_elements=[table.c.carrier_id, table.c.campaign_seq], set_={"calls": table.c.calls + 1}
-        )
+        _COUNT_FOR_CARRIER[connection.dialect.name],
+        {"carrier_id": carrier_id, "campaign_seq": campaign_seq, "calls": 1},
     )
-    return Size(**row._asdict())
+    return Size(*row)
 
 
 def forget_call(
@@ -349,18 +375,15 @@ def note(
 
 def _offer_best(connection: sa.Connection, campaign_seq: int, print_seq: int, evidence: Evidence) -> None:
     connection.execute(
-        sa.update(schema.campaigns)
-        .where(
-            _campaigns.seq == campaign_seq,
-            sa.or_(_campaigns.best_quality.is_(None), _campaigns.best_quality < evidence.quality),
-        )
-        .values(
-            best_print=print_seq,
-            best_quality=evidence.quality,
-            verdict=evidence.verdict,
-            reason=evidence.reason,
-            score=evidence.score,
-        )
+        _OFFER_BEST,
+        {
+            "campaign": campaign_seq,
+            "best_print": print_seq,
+            "best_quality": evidence.quality,
+            "verdict": evidence.verdict,
+            "reason": evidence.reason,
+            "score": evidence.score,
+        },
     )
 
 

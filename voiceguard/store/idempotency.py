@@ -31,28 +31,31 @@ class StoredAnswer:
     body: str
 
 
+_answers = schema.idempotency.c
+_ANSWER = sa.select(_answers.fingerprint, _answers.call_id, _answers.status, _answers.body).where(
+    _answers.carrier_id == sa.bindparam("carrier"), _answers.key == sa.bindparam("of_key")
+)
+_REMEMBER = sa.insert(schema.idempotency)
+
+
 def answer_for(connection: sa.Connection, carrier_id: str, key: str) -> StoredAnswer | None:
     """Return the stored answer, None if the key is new."""
-    table = schema.idempotency
-    row = connection.execute(
-        sa.select(table.c.fingerprint, table.c.call_id, table.c.status, table.c.body).where(
-            table.c.carrier_id == carrier_id, table.c.key == key
-        )
-    ).one_or_none()
+    row = connection.execute(_ANSWER, {"carrier": carrier_id, "of_key": key}).one_or_none()
     return StoredAnswer(*row) if row else None
 
 
 def remember(connection: sa.Connection, carrier_id: str, key: str, answer: StoredAnswer) -> None:
     """Store the answer in the caller's transaction; IntegrityError if another request was first."""
     connection.execute(
-        sa.insert(schema.idempotency).values(
-            carrier_id=carrier_id,
-            key=key,
-            fingerprint=answer.fingerprint,
-            call_id=answer.call_id,
-            status=answer.status,
-            body=answer.body,
-        )
+        _REMEMBER,
+        {
+            "carrier_id": carrier_id,
+            "key": key,
+            "fingerprint": answer.fingerprint,
+            "call_id": answer.call_id,
+            "status": answer.status,
+            "body": answer.body,
+        },
     )
 
 

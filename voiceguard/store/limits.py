@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 from limits import RateLimitItem
@@ -16,6 +15,24 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from voiceguard.store.engine import connect, writing
 from voiceguard.store.schema import rate_limits
+
+_old = rate_limits.c
+_END = sa.bindparam("ends", type_=_old.expires_at.type)
+# An end further away than one window was written before the clock was set back.
+_OVER = sa.or_(_old.expires_at <= sa.bindparam("now", type_=_old.expires_at.type), _old.expires_at > _END)
+_HIT = {
+    name: statement.on_conflict_do_update(
+        index_elements=[_old.key],
+        set_={
+            "hits": sa.case((_OVER, 1), else_=_old.hits + 1),
+            "expires_at": sa.case((_OVER, _END), else_=_old.expires_at),
+        },
+    ).returning(_old.hits, _old.expires_at)
+    for name, statement in (
+        ("sqlite", sqlite.insert(rate_limits)),
+        ("postgresql", postgresql.insert(rate_limits)),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -60,24 +77,10 @@ class Counters:
             The counters do not answer.
         """
         now, window_s = time.time(), rate.get_expiry()
-        insert: Any = sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
-        old = rate_limits.c
-        # An end further away than one window was written before the clock was set back.
-        over = sa.or_(old.expires_at <= now, old.expires_at > now + window_s)
-        statement = (
-            insert(rate_limits)
-            .values(key=rate.key_for(key), hits=1, expires_at=now + window_s)
-            .on_conflict_do_update(
-                index_elements=[old.key],
-                set_={
-                    "hits": sa.case((over, 1), else_=old.hits + 1),
-                    "expires_at": sa.case((over, now + window_s), else_=old.expires_at),
-                },
-            )
-            .returning(old.hits, old.expires_at)
-        )
+        ends = now + window_s
+        values = {"key": rate.key_for(key), "hits": 1, "expires_at": ends, "now": now, "ends": ends}
         with writing(self._engine) as connection:
-            hits, expires_at = connection.execute(statement).one()
+            hits, expires_at = connection.execute(_HIT[connection.dialect.name], values).one()
         return Usage(hits, rate.amount, max(0.0, expires_at - now))
 
     def close(self) -> None:

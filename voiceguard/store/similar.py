@@ -32,6 +32,8 @@ MOST_COUNTED = 32
 """So many fingerprints with the most shared keys are looked at."""
 MOST_COMPARED = 6
 """So many of these are compared in full."""
+COVERED = 0.8
+"""A recording of which a copy has this share is known in full."""
 COMPARED_PER_GROUP = 2
 """Of one campaign's copies, so many are compared in full: they are the same recording."""
 
@@ -52,6 +54,14 @@ _ON_POSTGRESQL = sa.text(
     " GROUP BY found.print_seq HAVING count(*) >= :least"
     " ORDER BY shared DESC, found.print_seq LIMIT :most"
 )
+
+_prints = schema.fingerprints.c
+_AMONG = _prints.seq.in_(sa.bindparam("seqs", expanding=True))
+_NEWEST = sa.select(sa.func.max(_prints.seq))
+_GROUPS = sa.select(_prints.seq, _prints.campaign_seq, _prints.announcement_seq).where(
+    _AMONG, _prints.version == fingerprints.VERSION
+)
+_DATA = sa.select(_prints.seq, _prints.data).where(_AMONG)
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,7 @@ def remove(connection: sa.Connection, print_seq: int, print_: Fingerprint) -> No
 
 def newest(connection: sa.Connection) -> int:
     """Return the number of the latest fingerprint, 0 if there is none."""
-    return connection.scalar(sa.select(sa.func.max(schema.fingerprints.c.seq))) or 0
+    return connection.scalar(_NEWEST) or 0
 
 
 def candidates(
@@ -150,23 +160,21 @@ def find(connection: sa.Connection, print_: Fingerprint, *, after_seq: int = 0) 
     counted = candidates(connection, print_.query_keys(), after_seq=after_seq)
     if not counted:
         return []
-    table = schema.fingerprints.c
-    rows = {
-        row.seq: row
-        for row in connection.execute(
-            sa.select(table.seq, table.campaign_seq, table.announcement_seq).where(
-                table.seq.in_([seq for seq, _ in counted]), table.version == fingerprints.VERSION
-            )
-        )
-    }
+    rows = {row.seq: row for row in connection.execute(_GROUPS, {"seqs": [seq for seq, _ in counted]})}
     chosen = choose([(seq, rows[seq].campaign_seq) for seq, _ in counted if seq in rows])
-    data = connection.execute(sa.select(table.seq, table.data).where(table.seq.in_(chosen)))
-    similar = []
-    for row in data:
-        match = fingerprints.match(print_, Fingerprint.from_bytes(row.data))
-        if match is not None:
-            known = rows[row.seq]
-            similar.append(Similar(row.seq, known.campaign_seq, known.announcement_seq, match))
+    data = {row.seq: row.data for row in connection.execute(_DATA, {"seqs": chosen})}
+    similar: list[Similar] = []
+    covered: set[int] = set()
+    for seq in chosen:
+        known = rows[seq]
+        if seq not in data or known.campaign_seq in covered:
+            continue
+        match = fingerprints.match(print_, Fingerprint.from_bytes(data[seq]))
+        if match is None:
+            continue
+        similar.append(Similar(seq, known.campaign_seq, known.announcement_seq, match))
+        if known.campaign_seq is not None and match.common_s >= COVERED * print_.speech_s:
+            covered.add(known.campaign_seq)  # another of its copies would say nothing new
     return sorted(similar, key=lambda one: (-one.match.score, one.print_seq))
 
 
