@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import struct
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ KEY_SPEECH_SHARE = 0.5
 """Least share of speech in the second that a key describes."""
 MAX_PLACES = 2**20
 """No recording is longer than so many steps of ``CODE_S`` (11 hours)."""
+_TABLE_STEPS, _TABLE_END = 256, 6
 _HEAD = struct.Struct("<BxHIIII")
 
 
@@ -192,7 +194,7 @@ def _likely(certainty: np.ndarray, values: np.ndarray, bins: np.ndarray) -> np.n
     """
     # Both copies have their noise, so margins differ by sqrt(2) as much.
     wide = certainty / np.float32(np.sqrt(2))
-    agree = scipy.special.log_ndtr(wide)
+    agree = _log_ndtr(wide)
     weakest = np.argpartition(certainty, TURNED_BITS, axis=1)[:, :TURNED_BITS]
     rows = np.arange(len(values))[:, None]
     turning = scipy.special.log_ndtr(-wide[rows, weakest]) - agree[rows, weakest]
@@ -208,12 +210,28 @@ def _likely(certainty: np.ndarray, values: np.ndarray, bins: np.ndarray) -> np.n
     return np.unique(keys.ravel()[chosen])
 
 
+@functools.cache
+def _log_ndtr_table() -> np.ndarray:
+    return scipy.special.log_ndtr(np.arange(_TABLE_END * _TABLE_STEPS + 1) / _TABLE_STEPS).astype(np.float32)
+
+
+def _log_ndtr(values: np.ndarray) -> np.ndarray:
+    """Log of the normal distribution function of values above 0, to 0.002: the exact one takes a third of a look-up."""
+    places = np.minimum(values * np.float32(_TABLE_STEPS) + np.float32(0.5), _TABLE_END * _TABLE_STEPS)
+    return _log_ndtr_table()[places.astype(np.int32)]
+
+
 def _best(worth: np.ndarray, bins: np.ndarray, count: int) -> np.ndarray:
     """Choose the ``count`` most worthy places of each bin; ``bins`` rise."""
-    order = np.lexsort((-worth, bins))
-    rank = np.arange(len(order)) - np.searchsorted(bins, bins[order])
-    best: np.ndarray = order[rank < count]
-    return best
+    edges = np.flatnonzero(np.diff(bins)) + 1
+    starts, ends = [0, *edges.tolist()], [*edges.tolist(), len(bins)]
+    # Bin by bin: one sort over everything takes several times as long.
+    return np.concatenate(
+        [
+            start + np.argsort(-worth[start:end], kind="stable")[:count]
+            for start, end in zip(starts, ends, strict=True)
+        ]
+    )
 
 
 def _at_middle(speech: np.ndarray, starts: np.ndarray, taken: Projection) -> np.ndarray:
