@@ -37,6 +37,8 @@ def _left_out(item: pytest.Item) -> str | None:
         )
     if "s3" in item.keywords and not (importlib.util.find_spec("s3fs") and importlib.util.find_spec("moto")):
         return "needs an S3 server: pip install '.[s3]' 'moto[server]'"
+    if "ray" in item.keywords and not all(importlib.util.find_spec(name) for name in ("ray", "s3fs", "moto")):
+        return "needs Ray and an S3 server: pip install '.[ray,s3]' 'moto[server]'"
     if "browser" in item.keywords and not (
         importlib.util.find_spec("playwright") and shutil.which("chromium") and shutil.which("npm")
     ):

@@ -1,4 +1,4 @@
-"""What screening costs, stage by stage, against a plain log-spectrogram of the same audio in the same run."""
+"""What screening costs: by stage against a plain log-spectrogram of the same audio, by codec, and in two processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import numpy as np
 import scipy.fft
 import soundfile
 import typer
+from rich.console import RenderableType
+from rich.table import Table
 
+from voiceguard.archive.throughput import CodecSpeed, Scaling, codec_speeds, scalings
 from voiceguard.audio import RATE_HZ, decode
 from voiceguard.features import cut_windows, extract
 from voiceguard.screening import Screener
@@ -98,14 +101,36 @@ def bench(
         Path | None,
         typer.Option(metavar="FILE", help="Speech to time, repeated to 30 s.  [default: a sample clip]"),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=2,
+            help="Instead, compare N processes with one, and with plain numpy in N and one.",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.5, help="With --processes: how long each of the four measurements takes.")
+    ] = 15.0,
 ) -> None:
-    """Time every stage of screening on one core, in plain log-spectrograms of the same audio."""
-    from rich.table import Table
-
+    """Time every stage of screening on one core, and recordings of each codec; or several processes."""
     from voiceguard.console import console
 
+    out = console()
+    if processes is not None:
+        sample = recording or shipped("audio_samples") / "human-asterisk-en-ulaw.wav"
+        out.print(_scaling_table(scalings(sample, model, processes, seconds)))
+        return
     speech = recording or shipped("audio_samples") / "human-asterisk-en-ulaw.wav"
     result = run_bench(Screener.load(model), decode(speech).channels[0])
+    out.print(f"{result.audio_s:.0f} s of G.711 µ-law WAV with {result.speech_s:.1f} s of speech, one thread")
+    out.print(_stage_table(result))
+    clips = [path for path in sorted(shipped("audio_samples").glob("*-*.*")) if path.suffix != ".md"]
+    out.print("\nSample clips as a scan takes them, fingerprint included, one thread")
+    out.print(_codec_table(codec_speeds(clips, model)))
+
+
+def _stage_table(result: Bench) -> RenderableType:
     table = Table("stage", "ms", "log-spectrograms", "× real time", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -113,6 +138,22 @@ def bench(
         table.add_row(
             stage.name, f"{1000 * stage.seconds:.1f}", f"{stage.spectrograms:.1f}", f"{stage.real_time:,.0f}"
         )
-    out = console()
-    out.print(f"{result.audio_s:.0f} s of G.711 µ-law WAV with {result.speech_s:.1f} s of speech, one thread")
-    out.print(table)
+    return table
+
+
+def _codec_table(speeds: list[CodecSpeed]) -> RenderableType:
+    table = Table("codec", "clips, s", "hours of audio a core-hour", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for speed in speeds:
+        table.add_row(speed.codec, f"{speed.audio_s:.0f}", f"{speed.hours_per_core_hour:,.0f}")
+    return table
+
+
+def _scaling_table(found: tuple[Scaling, Scaling]) -> RenderableType:
+    table = Table("work", "1 process", f"{found[0].processes} processes", "ratio", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for one in found:
+        table.add_row(one.work, f"{one.alone:,.0f}/s", f"{one.together:,.0f}/s", f"{one.ratio:.2f}")
+    return table

@@ -7,6 +7,7 @@ shell completion answer at once. Exit codes: 0 done, 1 some recordings failed, 2
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import enum
 import importlib
 import os
@@ -22,6 +23,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
+    from voiceguard.archive.importing import Importer
+    from voiceguard.archive.ray_engine import RayCrew
+    from voiceguard.archive.worker import WorkerSettings
     from voiceguard.audio import Recording
     from voiceguard.evidence.cues import Cues
     from voiceguard.explanation import CueWeight
@@ -32,6 +36,7 @@ class Engine(enum.StrEnum):
     """What runs a scan."""
 
     LOCAL = "local"
+    RAY = "ray"
 
 
 class Layout(enum.StrEnum):
@@ -297,10 +302,20 @@ def scan(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", metavar="N", min=1, help="Worker processes.  [default: one a core]"),
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            help="Worker processes.  [default: one a core, of the cluster]",
+        ),
     ] = None,
     engine: Annotated[
-        Engine, typer.Option(help="What runs the scan: worker processes of this machine.")
+        Engine,
+        typer.Option(
+            help="What runs the scan: processes of this machine, or a Ray cluster (RAY_ADDRESS; needs the "
+            "ray extra)."
+        ),
     ] = Engine.LOCAL,
     time_limit: Annotated[
         float, typer.Option(metavar="SECONDS", min=1.0, help="Time that one file may take.")
@@ -308,22 +323,28 @@ def scan(
     memory_limit: Annotated[
         int, typer.Option(metavar="MIB", min=64, help="Memory that one file may take (Linux).")
     ] = 4096,
+    into_review: Annotated[
+        bool,
+        typer.Option("--import", help="Take recordings and results into the review database, each once."),
+    ] = False,
+    carrier: Annotated[
+        str, typer.Option(metavar="NAME", help="With --import: whose calls these are.")
+    ] = "archive",
     model: ModelDir = None,
 ) -> None:
     """Score archives of recordings."""
-    assert engine is Engine.LOCAL  # the only one yet
     from voiceguard.archive.find import NothingThere
     from voiceguard.archive.journal import JournalError
     from voiceguard.archive.output import OutputError
     from voiceguard.archive.pool import WorkersFailed
     from voiceguard.archive.progress import on_stderr
-    from voiceguard.archive.scan import ScanSettings
+    from voiceguard.archive.scan import ScanSettings, worker_settings
     from voiceguard.archive.scan import scan as run_scan
     from voiceguard.archive.storage import AddressError
     from voiceguard.archive.summary import rows_table, summary
     from voiceguard.archive.write import Layout as Written
     from voiceguard.console import console
-    from voiceguard.errors import ModelError
+    from voiceguard.errors import ModelError, StoreError
 
     settings = ScanSettings(
         jobs=jobs or _cores(),
@@ -331,16 +352,26 @@ def scan(
         memory_limit_bytes=memory_limit << 20,
         model_dir=model,
         layout=None if layout is None else Written(layout.value),
+        keep_screenings=into_review,
     )
     progress = on_stderr(keeps_rows=output is not None)
     try:
-        with _stop_on_sigterm(), progress:
-            tally = run_scan(sources, output, settings, progress)
+        with (
+            _stop_on_sigterm(),
+            _crew(engine, worker_settings(settings)) as crew,
+            _importer(into_review, carrier) as importer,
+            progress,
+        ):
+            if jobs is None and crew is not None:
+                settings = dataclasses.replace(settings, jobs=crew.size())
+            take = None if importer is None else importer.take
+            tally = run_scan(sources, output, settings, progress, crew=crew, take=take)
+            imported = None if importer is None else importer.imported
     except (NothingThere, OutputError) as error:
         _wrong_use(str(error))
     except (JournalError, AddressError) as error:
         _failed(str(error))
-    except (ModelError, WorkersFailed) as error:
+    except (ModelError, StoreError, WorkersFailed) as error:
         _failed(f"{error} {error.remedy}")
     except KeyboardInterrupt as stop:
         goes_on = " The same command goes on from here." if output is not None else ""
@@ -351,9 +382,50 @@ def scan(
         out.print(rows_table(tally.rows))
     elif output is None and tally.recordings:
         out.print("Too many rows to show here: -o FILE.parquet keeps them.")
-    out.print(summary(tally, progress.elapsed_s, output))
+    out.print(summary(tally, progress.elapsed_s, output, imported))
     if tally.failed:
         raise typer.Exit(FAILED)
+
+
+@contextlib.contextmanager
+def _crew(engine: Engine, settings: WorkerSettings) -> Iterator[RayCrew | None]:
+    """Join the cluster; None stands for processes of this machine."""
+    if engine is Engine.LOCAL:
+        yield None
+        return
+    try:
+        from voiceguard.archive.ray_engine import cluster
+    except ModuleNotFoundError as error:
+        package = "pip install 'voiceguard-screening[ray]'"
+        _wrong_use(f"--engine ray needs {error.name}, which is not installed; {package} brings it")
+    with contextlib.ExitStack() as stack:
+        try:
+            crew = stack.enter_context(cluster(settings))
+        except (ConnectionError, RuntimeError) as error:
+            _failed(f"can't join the Ray cluster: {error}; check RAY_ADDRESS")
+        yield crew
+
+
+@contextlib.contextmanager
+def _importer(wanted: bool, carrier: str) -> Iterator[Importer | None]:
+    """Open the review database, before the work."""
+    if not wanted:
+        yield None
+        return
+    from pydantic import ValidationError
+
+    from voiceguard.archive.importing import Importer
+    from voiceguard.settings import Settings
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        _wrong_use(str(error))
+    importer = Importer(settings, carrier)
+    try:
+        yield importer
+    finally:
+        importer.close()
 
 
 @contextlib.contextmanager

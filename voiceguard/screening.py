@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,20 @@ class ChannelScreening:
     windows: tuple[Window, ...]
     speech: tuple[Segment, ...]
     quality: Quality
+
+    @classmethod
+    def from_plain(cls, values: dict[str, Any]) -> ChannelScreening:
+        """Read what :func:`dataclasses.asdict` and JSON made of one."""
+        return cls(
+            channel=values["channel"],
+            verdict=Verdict(values["verdict"]),
+            reason=Reason(values["reason"]) if values["reason"] else None,
+            score=values["score"],
+            probability=values["probability"],
+            windows=tuple(Window(**window) for window in values["windows"]),
+            speech=tuple(Segment(**segment) for segment in values["speech"]),
+            quality=Quality(**values["quality"]),
+        )
 
 
 @dataclass(frozen=True)

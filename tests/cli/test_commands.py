@@ -133,9 +133,17 @@ def test_scan_of_readable_files_succeeds(clip: Path):
 
 def test_scan_knows_its_engine(clip: Path):
     assert run("scan", clip, "--engine", "local").exit_code == 0
-    refused = run("scan", clip, "--engine", "ray")
+    refused = run("scan", clip, "--engine", "spark")
     assert refused.exit_code == 2
     assert "local" in refused.stderr
+
+
+def test_engine_that_is_not_installed_is_said(clip: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "voiceguard.archive.ray_engine", raising=False)
+    refused = run("scan", clip, "--engine", "ray")
+    assert refused.exit_code == 2
+    assert "voiceguard-screening[ray]" in refused.stderr
 
 
 def test_scan_with_a_broken_file_prints_its_reason_and_fails(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from voiceguard.archive.throughput import codec_speeds, scalings
 from voiceguard.audio import decode
 from voiceguard.bench import run_bench
 from voiceguard.screening import Screener
@@ -16,3 +17,16 @@ def test_screening_costs_at_most_thirty_log_spectrograms(audio_samples):
     assert stages["screen, end to end"].spectrograms <= 30
     parts = sum(stages[name].seconds for name in ("decode", "speech", "features", "model"))
     assert stages["screen, end to end"].seconds >= 0.8 * parts
+
+
+def test_every_codec_of_the_samples_has_its_speed(audio_samples):
+    clips = [audio_samples / "human-asterisk-en-ulaw.wav", audio_samples / "human-armelle-fr-amr.amr"]
+    speeds = codec_speeds(clips, None, repeats=1)
+    assert [speed.codec for speed in speeds] == ["amr_nb", "g711_ulaw"]
+    assert all(speed.hours_per_core_hour > 10 for speed in speeds)
+
+
+def test_processes_are_compared(audio_samples):
+    found = scalings(audio_samples / "human-asterisk-en-ulaw.wav", None, 2, seconds=0.3)
+    assert [one.work for one in found] == ["screening", "plain numpy"]
+    assert all(one.ratio > 0.2 for one in found)

@@ -34,14 +34,14 @@ from voiceguard.api.identity import read_identity
 from voiceguard.api.models import CallIn, CallOut
 from voiceguard.api.problems import Problem
 from voiceguard.api.service import Service
-from voiceguard.enforcement import campaigns
+from voiceguard.enforcement import campaigns, storing
 from voiceguard.enforcement.campaigns import Joined
 from voiceguard.errors import StorageFull
 from voiceguard.fingerprint import Fingerprint
 from voiceguard.screening import Screening
-from voiceguard.store import audit, calls, commitments, decisions, idempotency, outbox
+from voiceguard.store import idempotency, outbox
 from voiceguard.store.calls import NewCall
-from voiceguard.store.engine import reading, writing
+from voiceguard.store.engine import reading
 from voiceguard.store.idempotency import StoredAnswer
 from voiceguard.store.keys import ApiKey
 from voiceguard.store.outbox import EventType
@@ -169,25 +169,29 @@ def store(
     same answer from now on.
     """
     service.recordings.put(incoming)  # step 4
-    acts = commitments.received(call, screening, actor=key.id, carrier=key.carrier_name)
     with service.metrics.lookup_seconds.time():
         found = campaigns.look_up(service.engine, screening, fingerprint)
-    with writing(service.engine) as connection:  # step 5
-        calls.claim(connection, service.recordings, screening)
-        joined = campaigns.join(connection, call, screening, found, sizes=service.settings.campaign_sizes)
-        calls.insert_claimed(
-            connection,
-            call,
-            screening,
-            campaign_id=joined.campaign_id,
-            announcement=joined.announcement,
-        )
-        decisions.enrol(connection, call.id, screening, random_share=service.settings.review_random_share)
+    answered: StoredAnswer | None = None
+
+    def _beside(connection: sa.Connection, joined: Joined) -> None:
+        nonlocal answered
         answered = answer(joined) if answer is not None else None
         if idempotency_key is not None and answered is not None:
             idempotency.remember(connection, call.carrier_id, idempotency_key, answered)
         _announce(connection, call, screening, joined)
-        audit.append(connection, *acts)
+
+    joined = storing.commit(  # step 5
+        service.engine,
+        service.recordings,
+        call,
+        screening,
+        found,
+        actor=key.id,
+        carrier=key.carrier_name,
+        sizes=service.settings.campaign_sizes,
+        random_share=service.settings.review_random_share,
+        beside=_beside,
+    )
     service.metrics.joined.labels(joined.how).inc()
     return answered
 

@@ -181,9 +181,8 @@ class Journal:
             (*last, _PAGE_FILES),
         ).fetchall():
             last = page[-1][2], page[-1][3]
-            for path, state, holder, place, size_bytes in page:
-                member = None if place == _OWN_FILE else Member(os.fsdecode(holder), place, size_bytes)
-                yield Job(os.fsdecode(path), state, member)
+            for place in page:
+                yield _job(*place)
 
     def known(self, content: str) -> Scored | None:
         """Return the result of the same content under another path, if there is one."""
@@ -252,6 +251,21 @@ class Journal:
                 found = from_json(os.fsdecode(path), result)
                 yield found if content is None else found.in_campaign(campaign_of(content))
 
+    def done(self) -> Iterator[tuple[Job, Scored]]:
+        """Yield every recording with its result and fingerprint; members as they lie in their archive."""
+        self.commit()
+        last: tuple[bytes, int] = (b"", _OWN_FILE)
+        while page := self._execute(
+            "SELECT path, wanted.state, archive, place, size_bytes, result, fingerprint"
+            " FROM wanted JOIN files USING (path) WHERE (archive, place) > (?, ?) AND done"
+            " ORDER BY archive, place LIMIT ?",
+            (*last, _PAGE_FILES),
+        ).fetchall():
+            last = page[-1][2], page[-1][3]
+            for *place, result, fingerprint in page:
+                job = _job(*place)
+                yield job, from_json(job.path, result, fingerprint)
+
     def commit(self) -> None:
         """Put every recorded result on disk."""
         if self._db.in_transaction:
@@ -277,6 +291,11 @@ class Journal:
     def _begin(self) -> None:
         if not self._db.in_transaction:
             self._execute("BEGIN")
+
+
+def _job(path: bytes, state: str | None, holder: bytes, place: int, size_bytes: int) -> Job:
+    member = None if place == _OWN_FILE else Member(os.fsdecode(holder), place, size_bytes)
+    return Job(os.fsdecode(path), state, member)
 
 
 def _for_people(error: sqlite3.Error, path: Path | None) -> JournalError:

@@ -28,6 +28,8 @@ class Died:
 class Lost:
     """The machine that the worker ran on is gone; its files are not at fault."""
 
+    why: str
+
 
 Message = Ready | NotReady | Hashed | Done | Died | Lost
 

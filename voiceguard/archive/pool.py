@@ -322,7 +322,7 @@ class Pool:
 
 def _cause(message: Died | Lost) -> str:
     if isinstance(message, Lost):
-        return "their machines were lost"
+        return f"their machines were lost: {message.why}"
     if message.exitcode is not None and message.exitcode < 0:
         return signal.Signals(-message.exitcode).name
     return f"exit code {message.exitcode}"

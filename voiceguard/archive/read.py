@@ -63,6 +63,10 @@ class Reader:
         """Count what is held anew: the worker has done with it."""
         self._held_bytes = 0
 
+    def close(self) -> None:
+        """Let go of the archive that was read last."""
+        self._members.close()
+
     def _read(self, job: Job) -> bytes:
         if job.member is not None:
             return self._members.read(job.member)

@@ -6,12 +6,8 @@ import dataclasses
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from voiceguard.screening import Window
-
-if TYPE_CHECKING:
-    from voiceguard.screening import Screening
+from voiceguard.screening import ChannelScreening, Screening, Window
 
 SCHEMA_VERSION = 2
 """Raised whenever a column of :class:`Row` changes; written into Parquet metadata and the journal."""
@@ -65,6 +61,8 @@ class Scored:
         Of the deciding channel, as bytes; None where there is too little speech.
     seconds
         What decoding and screening took; of several recordings screened together, each one's share.
+    screening
+        All that was found, where the scan is asked to keep it.
     """
 
     verdict: str | None
@@ -72,6 +70,7 @@ class Scored:
     deciding: int = 0
     fingerprint: bytes | None = None
     seconds: float | None = dataclasses.field(default=None, compare=False)
+    screening: Screening | None = dataclasses.field(default=None, compare=False)
 
     def in_campaign(self, campaign: str | None) -> Scored:
         """Return the result with its campaign in the deciding row."""
@@ -85,7 +84,9 @@ def printable_path(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def scored(path: str, screening: Screening, fingerprint: bytes | None = None) -> Scored:
+def scored(
+    path: str, screening: Screening, fingerprint: bytes | None = None, *, keep_screening: bool = False
+) -> Scored:
     """Make the rows of a screened recording."""
     rows = tuple(
         Row(
@@ -106,7 +107,13 @@ def scored(path: str, screening: Screening, fingerprint: bytes | None = None) ->
         )
         for channel in screening.channels
     )
-    return Scored(screening.decision.verdict.value, rows, screening.deciding_channel, fingerprint)
+    return Scored(
+        screening.decision.verdict.value,
+        rows,
+        screening.deciding_channel,
+        fingerprint,
+        screening=screening if keep_screening else None,
+    )
 
 
 def failed(path: str, code: str, message: str, sha256: str | None = None) -> Scored:
@@ -129,16 +136,21 @@ def to_json(result: Scored) -> str:
         if row.windows is not None:
             fields["windows"] = [(window.start_s, window.end_s, window.score) for window in row.windows]
         rows.append(fields)
-    return json.dumps(
-        [result.verdict, rows, result.deciding, result.seconds], separators=(",", ":"), allow_nan=False
-    )
+    kept = None if result.screening is None else dataclasses.asdict(result.screening)
+    said = [result.verdict, rows, result.deciding, result.seconds, kept]
+    return json.dumps(said, separators=(",", ":"), allow_nan=False)
 
 
 def from_json(path: str, text: str, fingerprint: bytes | None = None) -> Scored:
     """Read what :func:`to_json` wrote."""
-    verdict, rows, deciding, seconds = json.loads(text)
+    verdict, rows, deciding, seconds, kept = json.loads(text)
     name = printable_path(path)
     for fields in rows:
         if fields["windows"] is not None:
             fields["windows"] = tuple(Window(*window) for window in fields["windows"])
-    return Scored(verdict, tuple(Row(path=name, **fields) for fields in rows), deciding, fingerprint, seconds)
+    screening = None
+    if kept is not None:
+        kept["channels"] = tuple(ChannelScreening.from_plain(channel) for channel in kept["channels"])
+        screening = Screening(**kept)
+    found = tuple(Row(path=name, **fields) for fields in rows)
+    return Scored(verdict, found, deciding, fingerprint, seconds, screening)

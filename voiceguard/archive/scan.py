@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceguard.archive.find import Finder
 from voiceguard.archive.group import Groups
+from voiceguard.archive.jobs import Job
 from voiceguard.archive.links import Crew, LocalCrew
 from voiceguard.archive.output import output_at
 from voiceguard.archive.pool import Pool
@@ -20,6 +21,8 @@ from voiceguard.archive.write import Layout
 
 if TYPE_CHECKING:
     from voiceguard.archive.progress import Progress
+
+Take = Callable[[Iterable[tuple[Job, Scored]]], object]
 
 ROWS_SHOWN = 100
 """Without an output file, so many rows are kept at most."""
@@ -42,6 +45,8 @@ class ScanSettings:
         The detector's folder; None takes the shipped one.
     layout
         What the output's rows look like; None takes the one that its extension names.
+    keep_screenings
+        Whether results hold all that was found, for ``take``.
     """
 
     jobs: int
@@ -49,6 +54,7 @@ class ScanSettings:
     memory_limit_bytes: int = 4 << 30
     model_dir: Path | None = None
     layout: Layout | None = None
+    keep_screenings: bool = False
 
 
 @dataclass
@@ -119,6 +125,7 @@ def scan(
     progress: Progress,
     *,
     crew: Crew | None = None,
+    take: Take | None = None,
 ) -> Tally:
     """Score every recording that sources mean, and write a row for each channel.
 
@@ -137,6 +144,9 @@ def scan(
         Is told of each recording.
     crew
         Starts the workers; None takes processes of this machine.
+    take
+        Is given every recording and its result when the output is written; if it fails, the same call goes on
+        from there.
 
     Raises
     ------
@@ -174,6 +184,8 @@ def scan(
                 progress.grouped()
             groups.settle()
             place.write(tally.count(journal.results(groups.campaign_of)))
+        if take is not None:
+            take(journal.done())
     place.forget()
     return tally
 
@@ -181,4 +193,4 @@ def scan(
 def worker_settings(settings: ScanSettings) -> WorkerSettings:
     """Return what of a scan's settings concerns its workers."""
     limits = WorkerLimits(settings.time_limit_s, settings.memory_limit_bytes)
-    return WorkerSettings(settings.model_dir, limits)
+    return WorkerSettings(settings.model_dir, limits, keep_screenings=settings.keep_screenings)

@@ -14,7 +14,7 @@ from voiceguard.archive.jobs import Job
 from voiceguard.archive.rows import Scored
 from voiceguard.audio import Recording, decode
 from voiceguard.detector import ModelRecord
-from voiceguard.screening import Screener, deciding_print
+from voiceguard.screening import Screener, Screening, deciding_print
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,10 @@ class Screen(Protocol):
 class OneByOne:
     """Screens as the API does, one recording at a time."""
 
-    def __init__(self, screener: Screener) -> None:
+    def __init__(self, screener: Screener, *, keep_screenings: bool = False) -> None:
         self._screener = screener
-        self.made_by = made_by(screener.detector.record)
+        self._keep = keep_screenings
+        self.made_by = made_by(screener.detector.record, keep_screenings=keep_screenings)
 
     def prepare(self, job: Job, sha256: str, data: bytes) -> Prepared:
         """Decode."""
@@ -60,11 +61,16 @@ class OneByOne:
 
     def _finish(self, one: Prepared) -> Scored:
         screening = self._screener.screen_recording(one.recording)
-        found = deciding_print(one.recording, screening)
-        return rows.scored(one.job.path, screening, found.to_bytes() if found else None)
+        return as_result(one, screening, keep=self._keep)
 
 
-def load(model_dir: Path | None, device: str | None) -> Screen:
+def as_result(one: Prepared, screening: Screening, *, keep: bool) -> Scored:
+    """Make the rows of a screened recording, with the fingerprint of what decides."""
+    found = deciding_print(one.recording, screening)
+    return rows.scored(one.job.path, screening, found.to_bytes() if found else None, keep_screening=keep)
+
+
+def load(model_dir: Path | None, device: str | None, *, keep_screenings: bool = False) -> Screen:
     """Load the detector, to compute on a device of torch if one is named.
 
     Raises
@@ -74,12 +80,16 @@ def load(model_dir: Path | None, device: str | None) -> Screen:
     """
     screener = Screener.load(model_dir)
     assert device is None
-    return OneByOne(screener)
+    return OneByOne(screener, keep_screenings=keep_screenings)
 
 
-def made_by(record: ModelRecord, device: str | None = None) -> str:
+def made_by(record: ModelRecord, *, device: str | None = None, keep_screenings: bool = False) -> str:
     """Name what determines a result beside the file itself."""
     # Not the model's name alone: graph, features and thresholds decide too, and a name can be used again.
     digest = hashlib.sha256(repr(record).encode()).hexdigest()[:16]
-    where = f", on {device}" if device else ""
-    return f"voiceguard {__version__}, model {record.id} {digest}, fingerprint {fingerprint.VERSION}{where}"
+    said = [f"voiceguard {__version__}", f"model {record.id} {digest}", f"fingerprint {fingerprint.VERSION}"]
+    if device:
+        said.append(f"on {device}")
+    if keep_screenings:
+        said.append("whole screenings")
+    return ", ".join(said)

@@ -36,7 +36,7 @@ def serve(connection: Connection, settings: WorkerSettings) -> None:
         The other end has gone.
     """
     try:
-        screen = load(settings.model_dir, settings.device)
+        screen = load(settings.model_dir, settings.device, keep_screenings=settings.keep_screenings)
     except ModelError as error:
         connection.send(NotReady(str(error)))
         return

@@ -7,6 +7,7 @@ opens it for itself: addresses travel between processes, as paths do.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import functools
 import os
 import re
@@ -121,6 +122,14 @@ def size_of(address: str) -> int:
     fs, place = file_system(address)
     with explained(address):
         return int(fs.info(place)["size"] or 0)
+
+
+def written_at(address: str) -> dt.datetime | None:
+    """Return when an object was last written, if its store says so."""
+    fs, place = file_system(address)
+    with explained(address):
+        written = fs.info(place).get("LastModified")
+    return written if isinstance(written, dt.datetime) else None
 
 
 def is_folder(address: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -9,6 +11,9 @@ from rich.text import Text
 from voiceguard.archive.rows import Row
 from voiceguard.archive.scan import Tally
 from voiceguard.console import VERDICT_STYLES, signed, visible
+
+if TYPE_CHECKING:
+    from voiceguard.archive.importing import Imported
 
 
 def rows_table(rows: list[Row]) -> Table:
@@ -37,7 +42,9 @@ def rows_table(rows: list[Row]) -> Table:
     return table
 
 
-def summary(tally: Tally, elapsed_s: float, output: str | None) -> RenderableType:
+def summary(
+    tally: Tally, elapsed_s: float, output: str | None, imported: Imported | None = None
+) -> RenderableType:
     """Lay out what was found, in numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
     table.add_column("verdict")
@@ -63,6 +70,14 @@ def summary(tally: Tally, elapsed_s: float, output: str | None) -> RenderableTyp
     ]
     if output is not None:
         lines.append(f"Every row: {output}")
+    if imported is not None:
+        beside = {
+            "were there before": imported.known,
+            "could not be screened": imported.failed,
+            "have changed since": imported.changed,
+        }
+        rest = "".join(f"; {count:,} {what}" for what, count in beside.items() if count)
+        lines.append(f"Imported {imported.added:,} recordings as calls{rest}.")
     return Group(Text(), table, Text(), *(Text(visible(line)) for line in lines))
 
 

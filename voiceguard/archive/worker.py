@@ -64,11 +64,14 @@ class WorkerSettings:
         What one file may cost.
     device
         Where torch computes scores, such as ``cuda``; None computes them without torch.
+    keep_screenings
+        Whether results hold all that was found, as an import into the review database needs it.
     """
 
     model_dir: Path | None
     limits: WorkerLimits
     device: str | None = None
+    keep_screenings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
