@@ -24,6 +24,8 @@ NEEDS = {
     ("GET", "/calls/{call_id}/spectrogram/{channel}"): Right.READ,
     ("GET", "/calls/{call_id}/cues/{channel}"): Right.READ,
     ("GET", "/agreement"): Right.READ,
+    ("GET", "/figures"): Right.READ,
+    ("GET", "/figures.csv"): Right.READ,
     ("GET", "/password"): Right.READ,
     ("GET", "/{rest:path}"): Right.READ,
     ("POST", "/password"): Right.READ,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 import voiceguard
-from voiceguard.api import calls, campaigns, evidence, health, problems, webhooks
+from voiceguard.api import calls, campaigns, evidence, figures, health, problems, webhooks
 from voiceguard.api.observe import Metrics, Observe
 from voiceguard.api.service import running
 from voiceguard.api.streams import audiosocket, endpoints
@@ -47,6 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(evidence.router)
     app.state.packing = asyncio.Semaphore(evidence.AT_ONCE)
     app.include_router(campaigns.router)
+    app.include_router(figures.router)
     app.include_router(webhooks.router)
     app.include_router(endpoints.router)
     app.include_router(audiosocket.router)

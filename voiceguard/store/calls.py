@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from voiceguard.errors import RecordingsUnavailable
 from voiceguard.screening import ChannelScreening, Quality, Screening, Segment, Window
-from voiceguard.store import schema
+from voiceguard.store import figures, schema
 from voiceguard.store.recordings import Recordings
 from voiceguard.verdict import Reason, Verdict
 
@@ -114,6 +114,7 @@ def insert_claimed(
         sa.insert(schema.calls)
         .values(
             **dataclasses.asdict(call),
+            level=(call.attestation or {}).get("level") or "none",
             recording_sha256=screening.sha256,
             campaign_id=campaign_id,
             announcement=announcement,
@@ -135,6 +136,7 @@ def insert_claimed(
             channels=[dataclasses.asdict(channel) for channel in screening.channels],
         )
     )
+    figures.count_call(connection, call, decision.verdict)
 
 
 def _insert_recording(connection: sa.Connection, screening: Screening) -> None:

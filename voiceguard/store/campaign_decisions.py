@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from voiceguard.store import schema
+from voiceguard.store import figures, schema
 from voiceguard.store.decisions import OUTCOMES, Action, Consent, NewDecision, Stage, State, Why
 
 _reviews, _decisions, _calls = schema.reviews.c, schema.decisions.c, schema.calls.c
@@ -72,6 +72,7 @@ def add(
     members = sa.select(_calls.seq).where(_calls.campaign_id == campaign_id)
     mine = sa.and_(_reviews.state == State.OPEN.value, _reviews.call_seq.in_(members))
     count = _copy_rows(connection, mine, campaign_id, batch, new, supersedes=None)
+    figures.count_outcomes(connection, mine, OUTCOMES.get(new.action), times=1)
     connection.execute(
         sa.update(schema.reviews)
         .where(mine)
@@ -103,6 +104,7 @@ def undo(
     for start in range(0, len(seqs), 500):
         mine = _reviews.call_seq.in_(seqs[start : start + 500])
         _copy_rows(connection, mine, campaign_id, own, new, supersedes=batch)
+        figures.count_outcomes(connection, mine, _reviews.outcome, times=-1)
         connection.execute(
             sa.update(schema.reviews)
             .where(mine)

@@ -191,12 +191,11 @@ def _complete(
             .group_by(_calls.campaign_id)
         )
     }
-    level = sa.func.coalesce(_calls.attestation["level"].as_string(), "none")
     attestations: dict[str, dict[str, int]] = {one: {} for one in ids}
     for campaign_id, name, count in connection.execute(
-        sa.select(_calls.campaign_id, level, sa.func.count())
+        sa.select(_calls.campaign_id, _calls.level, sa.func.count())
         .where(_calls.campaign_id.in_(ids))
-        .group_by(_calls.campaign_id, level)
+        .group_by(_calls.campaign_id, _calls.level)
     ):
         attestations[campaign_id][name] = count
     own: dict[int, int] = {

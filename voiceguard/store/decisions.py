@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from voiceguard.screening import Screening
-from voiceguard.store import schema
+from voiceguard.store import figures, schema
 from voiceguard.verdict import Verdict
 
 _reviews, _decisions, _calls = schema.reviews.c, schema.decisions.c, schema.calls.c
@@ -308,6 +308,10 @@ def add(connection: sa.Connection, review: Review, new: NewDecision) -> tuple[in
         .returning(_decisions.seq)
     ).scalar_one()
     now = standing(of_call(connection, review.call_id))
+    if now.outcome != review.outcome:
+        mine = _reviews.call_seq == review.call_seq
+        figures.count_outcomes(connection, mine, review.outcome, times=-1)
+        figures.count_outcomes(connection, mine, now.outcome, times=1)
     connection.execute(
         sa.update(schema.reviews)
         .where(_reviews.call_seq == review.call_seq)

@@ -112,47 +112,77 @@ def page(
     ValueError
         ``cursor_of`` did not make the cursor.
     """
-    query, place, tie, down = _select(wanted)
+    place, down = _order(wanted)
     forward = down != backwards
+    reviewer_id = None
+    if wanted.reviewer is not None:
+        # Looked up first: of a number of its own the database knows how many rows it has, of a name not.
+        reviewer_id = connection.scalar(sa.select(_users.id).where(_users.name == wanted.reviewer))
+        if reviewer_id is None:
+            return []
+    narrow, seq = _narrow(wanted, place, reviewer_id)
+    if wanted.state is None:
+        place = seq
     if after is not None:
-        value, seq = _read(after, isinstance(place.type, schema.UTCDateTime))
+        value, last_seq = _read(after, isinstance(place.type, schema.UTCDateTime))
         bound = sa.literal(value, place.type)
         # Two conditions that say the same: the first one is what an index can begin at.
         nearer = place <= bound if forward else place >= bound
         beyond = place < bound if forward else place > bound
-        tied = tie < seq if forward else tie > seq
-        query = query.where(nearer, sa.or_(beyond, tied))
-    order = (place.desc(), tie.desc()) if forward else (place.asc(), tie.asc())
-    found = connection.execute(query.where(*_conditions(wanted)).order_by(*order).limit(limit))
-    return [_item(row) for row in found]
+        tied = seq < last_seq if forward else seq > last_seq
+        narrow = narrow.where(nearer, sa.or_(beyond, tied))
+    order = (place.desc(), seq.desc()) if forward else (place.asc(), seq.asc())
+    found = narrow.order_by(*order).limit(limit).subquery()
+    at, tie = found.c.place, found.c.seq
+    query = _items(at).join(found, found.c.seq == _calls.seq)
+    query = query.order_by(at.desc(), tie.desc()) if forward else query.order_by(at, tie)
+    return [_item(row) for row in connection.execute(query)]
 
 
 def single(connection: sa.Connection, wanted: Wanted, call_id: str) -> Item | None:
     """Return a call with its place in the order of ``wanted``, whether or not that lets it through."""
-    query, _, _, _ = _select(wanted)
-    row = connection.execute(query.where(_calls.id == call_id)).one_or_none()
+    place, _ = _order(wanted)
+    query = _items(place).where(_calls.id == call_id)
+    if wanted.state is not None:
+        query = query.where(_reviews.call_seq.is_not(None))
+    row = connection.execute(query).one_or_none()
     return _item(row) if row else None
 
 
-def _level() -> sa.ColumnElement[str]:
-    return sa.func.coalesce(_calls.attestation["level"].as_string(), "none")
+def _order(wanted: Wanted) -> tuple[sa.ColumnElement[Any], bool]:
+    """Return what calls are ordered by, and whether that falls."""
+    if wanted.state is None:
+        return _calls.seq, True
+    if wanted.order in (Order.OLDEST, Order.NEWEST):
+        return _reviews.started_at, wanted.order is Order.NEWEST
+    return _reviews.rank, True
 
 
-def _select(
-    wanted: Wanted,
-) -> tuple[sa.Select[Any], sa.ColumnElement[Any], sa.ColumnElement[int], bool]:
-    """Return the query without conditions, what it is ordered by, what breaks ties, and if that falls."""
-    everything = wanted.state is None
-    place: sa.ColumnElement[Any]
-    if everything:
-        place, down = _calls.seq, True
-    elif wanted.order in (Order.OLDEST, Order.NEWEST):
-        place, down = _reviews.started_at, wanted.order is Order.NEWEST
-    else:
-        place, down = _reviews.rank, True
-    tie = _calls.seq if everything else _reviews.call_seq
-    source = schema.calls.outerjoin(schema.reviews) if everything else schema.reviews.join(schema.calls)
-    query = sa.select(
+def _narrow(
+    wanted: Wanted, place: sa.ColumnElement[Any], reviewer_id: str | None
+) -> tuple[sa.Select[Any], sa.ColumnElement[Any]]:
+    """Return the query for numbers and places of the calls that are wanted, and the column of their numbers.
+
+    It joins no table that no condition needs: what else a page shows is read for its few rows alone.
+    """
+    of_reviews, of_calls, of_screenings = _conditions(wanted, reviewer_id)
+    parts: list[tuple[sa.FromClause, sa.ColumnElement[Any], list[sa.ColumnElement[bool]]]] = [
+        (schema.reviews, _reviews.call_seq, of_reviews),
+        (schema.calls, _calls.seq, of_calls),
+        (schema.screenings, _screenings.call_seq, of_screenings),
+    ]
+    used = [part for part in parts if part[2]] or parts[1:2]
+    source, seq, conditions = used[0]
+    for table, key, further in used[1:]:
+        source, conditions = source.join(table, key == seq), conditions + further
+    # Of all calls, which have no other order, the numbers are the places.
+    at = seq if wanted.state is None else place
+    return sa.select(seq.label("seq"), at.label("place")).select_from(source).where(*conditions), seq
+
+
+def _items(place: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Return the query for all that is shown of calls."""
+    return sa.select(
         _calls.seq,
         _calls.id.label("call_id"),
         _calls.caller,
@@ -160,7 +190,7 @@ def _select(
         _calls.started_at,
         _carriers.name.label("carrier"),
         _calls.upstream_provider.label("provider"),
-        _level().label("level"),
+        _calls.level,
         _screenings.verdict,
         _screenings.reason,
         _screenings.score,
@@ -174,13 +204,13 @@ def _select(
         sa.func.coalesce(_reviews.version, 0).label("version"),
         place.label("place"),
     ).select_from(
-        source.join(schema.screenings, _screenings.call_seq == _calls.seq)
+        schema.calls.join(schema.screenings, _screenings.call_seq == _calls.seq)
         .join(schema.carriers)
         .join(schema.recordings)
+        .outerjoin(schema.reviews, _reviews.call_seq == _calls.seq)
         .outerjoin(schema.campaigns, _campaigns.id == _calls.campaign_id)
         .outerjoin(schema.users, _users.id == _reviews.reviewer_id)
     )
-    return query, place, tie, down
 
 
 def campaign_page(
@@ -213,7 +243,8 @@ def campaign_page(
             place.label("place"),
         )
         .select_from(schema.campaigns.outerjoin(schema.campaign_reviews))
-        .where(_campaigns.merged_into.is_(None), _campaigns.calls > 1, place.is_not(None))
+        # As written in the indexes, which hold these alone; a campaign merged into another has no calls.
+        .where(sa.text("campaigns.calls > 1"), place.is_not(None))
     )
     # A campaign in which people's voices are heard is nobody's to accuse; one that has grown waits again.
     query = query.where(
@@ -275,30 +306,36 @@ def _read(cursor: str, is_time: bool) -> tuple[Any, int]:
         raise ValueError("expected a cursor of an earlier page") from None
 
 
-def _conditions(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
-    found: list[sa.ColumnElement[bool]] = []
-    if wanted.state is not None:
-        found.append(_reviews.state == wanted.state.value)
+def _conditions(wanted: Wanted, reviewer_id: str | None) -> tuple[list[sa.ColumnElement[bool]], ...]:
+    """Return the conditions on reviews, on calls and on screenings."""
+    of_reviews = [
+        column == value
+        for column, value in (
+            (_reviews.state, wanted.state.value if wanted.state else None),
+            (_reviews.why, wanted.why.value if wanted.why else None),
+            (_reviews.reviewer_id, reviewer_id),
+        )
+        if value is not None
+    ]
+    of_calls = [
+        column == value
+        for column, value in (
+            (_calls.upstream_provider, wanted.provider),
+            (_calls.level, wanted.level),
+            (_calls.campaign_id, wanted.campaign_id),
+        )
+        if value is not None
+    ]
     if wanted.number is not None:
         # A range, not LIKE: whatever the collation, letters come after digits and an index serves.
         ends = wanted.number + "z" if wanted.number_prefix else wanted.number
-        found.append(
+        of_calls.append(
             sa.or_(_calls.caller.between(wanted.number, ends), _calls.callee.between(wanted.number, ends))
         )
-    for column, value in (
-        (_calls.upstream_provider, wanted.provider),
-        (_level(), wanted.level),
-        (_screenings.verdict, wanted.verdict.value if wanted.verdict else None),
-        (_calls.campaign_id, wanted.campaign_id),
-        (_reviews.why, wanted.why.value if wanted.why else None),
-    ):
-        if value is not None:
-            found.append(column == value)
-    if wanted.reviewer is not None:
-        found.append(_reviews.reviewer_id.in_(sa.select(_users.id).where(_users.name == wanted.reviewer)))
+    of_screenings = [_screenings.verdict == wanted.verdict.value] if wanted.verdict is not None else []
     if wanted.score_from is not None:
-        found.append(_screenings.score >= wanted.score_from)
-    return found
+        of_screenings.append(_screenings.score >= wanted.score_from)
+    return of_reviews, of_calls, of_screenings
 
 
 def _item(row: Any) -> Item:

@@ -115,6 +115,7 @@ calls = sa.Table(
     sa.Column("identity", sa.Text),  # the SIP Identity header as received
     sa.Column("passports", Json),  # what was read from it
     sa.Column("attestation", Json),  # from the tokens, or from the switch's own form
+    sa.Column("level", sa.String(8), nullable=False, server_default="none"),  # of the attestation
     sa.Column("upstream_provider", sa.String(255)),
     sa.Column("recording_basis", sa.String(64)),
     sa.Column("remote_channel", sa.Integer),
@@ -130,6 +131,8 @@ calls = sa.Table(
     sa.Index("ix_calls_started_at", "started_at"),
     sa.Index("ix_calls_received_at", "received_at"),
     sa.Index("ix_calls_campaign_id_started_at", "campaign_id", "started_at"),
+    sa.Index("ix_calls_campaign_id_seq", "campaign_id", "seq"),
+    sa.Index("ix_calls_level_seq", "level", "seq"),
     sa.Index("ix_calls_upstream_provider_seq", "upstream_provider", "seq"),
     sqlite_autoincrement=True,  # a number is never given twice, so a cursor stays true after a deletion
 )
@@ -161,6 +164,8 @@ screenings = sa.Table(
     sa.Column("screened_at", UTCDateTime, nullable=False, default=_now),
     sa.Index("ix_screenings_verdict_call_seq", "verdict", "call_seq"),
     sa.Index("ix_screenings_score", "score"),
+    # Answers by itself, without the long rows, what lists and figures ask of a call.
+    sa.Index("ix_screenings_call_seq_verdict_score_model", "call_seq", "verdict", "score", "model"),
 )
 
 idempotency = sa.Table(
@@ -312,6 +317,17 @@ campaigns = sa.Table(
     sa.Index("ix_campaigns_last_seen_at", "last_seen_at"),
     sa.Index("ix_campaigns_score", "score", "seq"),
     sa.Index("ix_campaigns_calls", "calls", "seq"),
+    # Of those with several calls, few beside the many recordings that came once.
+    *(
+        sa.Index(
+            f"ix_campaigns_several_{name}",
+            name,
+            "seq",
+            sqlite_where=sa.text("calls > 1"),
+            postgresql_where=sa.text("calls > 1"),
+        )
+        for name in ("score", "first_seen_at", "last_seen_at")
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -457,3 +473,4 @@ decisions = sa.Table(  # only ever added to; a call's id, not a reference: they 
 
 # At the end, since it needs all of the above: who imports `schema` knows every table.
 from voiceguard.store import case_schema as case_schema  # noqa: E402
+from voiceguard.store import review_schema as review_schema  # noqa: E402
