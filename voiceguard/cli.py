@@ -39,6 +39,13 @@ class Engine(enum.StrEnum):
     RAY = "ray"
 
 
+class Device(enum.StrEnum):
+    """What computes a scan's scores."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 class Layout(enum.StrEnum):
     """What a scan's output looks like; :class:`voiceguard.archive.write.Layout`, whose module takes time."""
 
@@ -317,6 +324,10 @@ def scan(
             "ray extra)."
         ),
     ] = Engine.LOCAL,
+    device: Annotated[
+        Device,
+        typer.Option(help="What computes scores; cuda is a GPU that torch sees (needs the train extra)."),
+    ] = Device.CPU,
     time_limit: Annotated[
         float, typer.Option(metavar="SECONDS", min=1.0, help="Time that one file may take.")
     ] = 600.0,
@@ -342,6 +353,7 @@ def scan(
     from voiceguard.archive.scan import scan as run_scan
     from voiceguard.archive.storage import AddressError
     from voiceguard.archive.summary import rows_table, summary
+    from voiceguard.archive.worker import DeviceUnavailable
     from voiceguard.archive.write import Layout as Written
     from voiceguard.console import console
     from voiceguard.errors import ModelError, StoreError
@@ -352,6 +364,7 @@ def scan(
         memory_limit_bytes=memory_limit << 20,
         model_dir=model,
         layout=None if layout is None else Written(layout.value),
+        device=None if device is Device.CPU else device.value,
         keep_screenings=into_review,
     )
     progress = on_stderr(keeps_rows=output is not None)
@@ -371,7 +384,7 @@ def scan(
         _wrong_use(str(error))
     except (JournalError, AddressError) as error:
         _failed(str(error))
-    except (ModelError, StoreError, WorkersFailed) as error:
+    except (DeviceUnavailable, ModelError, StoreError, WorkersFailed) as error:
         _failed(f"{error} {error.remedy}")
     except KeyboardInterrupt as stop:
         goes_on = " The same command goes on from here." if output is not None else ""

@@ -6,6 +6,7 @@ so there is one place where a recording becomes a verdict.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from voiceguard import fingerprint
 from voiceguard.audio import RATE_HZ, Limits, Recording, decode
 from voiceguard.detector import Detector, default_model_dir
 from voiceguard.errors import NoSuchChannel
-from voiceguard.features import cut_windows
+from voiceguard.features import SpeechWindow, cut_windows
 from voiceguard.fingerprint import Fingerprint
 from voiceguard.vad import FRAME_S, FRAME_SAMPLES, MIN_SCORED_S, Segment, segments, speech_frames
 from voiceguard.verdict import Reason, Verdict
@@ -105,6 +106,17 @@ class Screening:
         return self.channels[self.deciding_channel]
 
 
+@dataclass(frozen=True)
+class ChannelWindows:
+    """What one channel holds, before it is scored."""
+
+    speech: np.ndarray
+    """Shape (samples // 80,), bool: the frames that hold speech."""
+    quality: Quality
+    windows: tuple[SpeechWindow, ...]
+    """Empty where there is too little speech to score."""
+
+
 class Screener:
     """Screens recordings with one detector; safe to share between threads.
 
@@ -170,9 +182,29 @@ class Screener:
             raise NoSuchChannel(
                 f"Expected a remote channel from 0 to {len(recording.channels) - 1}; got {remote_channel}."
             )
+        looked = self.look(recording)
+        return self.conclude(
+            recording, looked, [self.detector.score(channel.windows) for channel in looked], remote_channel
+        )
+
+    def look(self, recording: Recording) -> tuple[ChannelWindows, ...]:
+        """Find the speech of each channel, and cut it into the windows that are to be scored."""
+        return tuple(
+            _look(samples, clipped_share)
+            for samples, clipped_share in zip(recording.channels, recording.clipped_share, strict=True)
+        )
+
+    def conclude(
+        self,
+        recording: Recording,
+        looked: Sequence[ChannelWindows],
+        raw: Sequence[np.ndarray],
+        remote_channel: int | None = None,
+    ) -> Screening:
+        """Turn the raw scores of each channel's windows, shape (windows,), into the recording's result."""
         channels = tuple(
-            self._screen_channel(index, samples, recording.clipped_share[index])
-            for index, samples in enumerate(recording.channels)
+            self._conclude_channel(index, channel, scores)
+            for index, (channel, scores) in enumerate(zip(looked, raw, strict=True))
         )
         deciding = remote_channel
         if deciding is None:
@@ -191,25 +223,24 @@ class Screener:
             deciding_channel=deciding,
         )
 
-    def _screen_channel(self, index: int, samples: np.ndarray, clipped_share: float) -> ChannelScreening:
-        speech = speech_frames(samples)
-        quality = _measure(samples, speech, clipped_share)
+    def _conclude_channel(self, index: int, looked: ChannelWindows, raw: np.ndarray) -> ChannelScreening:
+        quality = looked.quality
         windows: tuple[Window, ...] = ()
         score = None
-        if quality.speech_s >= MIN_SCORED_S:
-            cut = cut_windows(samples, speech)
-            raw = self.detector.score(cut)
-            seconds = np.array([window.speech.sum() * FRAME_SAMPLES / RATE_HZ for window in cut])
+        if looked.windows:
+            seconds = np.array([window.speech.sum() * FRAME_SAMPLES / RATE_HZ for window in looked.windows])
             windows = tuple(
                 Window(
                     round(window.start_s, 2),
                     round(window.end_s, 2),
                     self.calibration.score(float(value), float(length)),
                 )
-                for window, value, length in zip(cut, raw, seconds, strict=True)
+                for window, value, length in zip(looked.windows, raw, seconds, strict=True)
             )
             score = self.calibration.score(float(np.average(raw, weights=seconds)), float(seconds.sum()))
-        verdict, reason = self.calibration.decide(score, quality.speech_s, quality.snr_db, clipped_share)
+        verdict, reason = self.calibration.decide(
+            score, quality.speech_s, quality.snr_db, quality.clipped_share
+        )
         return ChannelScreening(
             channel=index,
             verdict=verdict,
@@ -217,9 +248,16 @@ class Screener:
             score=score,
             probability=None if score is None else self.calibration.probability(score),
             windows=windows,
-            speech=segments(speech),
+            speech=segments(looked.speech),
             quality=quality,
         )
+
+
+def _look(samples: np.ndarray, clipped_share: float) -> ChannelWindows:
+    speech = speech_frames(samples)
+    quality = _measure(samples, speech, clipped_share)
+    windows = cut_windows(samples, speech) if quality.speech_s >= MIN_SCORED_S else []
+    return ChannelWindows(speech, quality, tuple(windows))
 
 
 def deciding_print(recording: Recording, screening: Screening) -> Fingerprint | None:

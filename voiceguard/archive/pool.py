@@ -141,8 +141,8 @@ class Pool:
 
         Raises
         ------
-        ModelError
-            The detector can't be loaded.
+        ModelError, DeviceUnavailable
+            The detector can't be loaded, or not there.
         WorkersFailed
             Workers die before they have loaded it.
         """
@@ -306,7 +306,7 @@ class Pool:
         self._workers.remove(worker)
         worker.link.close()
         if isinstance(message, NotReady):
-            raise ModelError(message.message)
+            raise message.error
         if not worker.ready:
             self._deaths_at_start += 1
             most = _DEATHS_AT_START if isinstance(message, Died) else _LOSSES_AT_START

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Take = Callable[[Iterable[tuple[Job, Scored]]], object]
 
+_AT_ONCE_ON_A_DEVICE = 64
+"""Files that a worker screens together where a GPU scores them."""
 ROWS_SHOWN = 100
 """Without an output file, so many rows are kept at most."""
 
@@ -45,6 +47,8 @@ class ScanSettings:
         The detector's folder; None takes the shipped one.
     layout
         What the output's rows look like; None takes the one that its extension names.
+    device
+        Where torch computes scores, such as ``cuda``; None computes them without torch.
     keep_screenings
         Whether results hold all that was found, for ``take``.
     """
@@ -54,6 +58,7 @@ class ScanSettings:
     memory_limit_bytes: int = 4 << 30
     model_dir: Path | None = None
     layout: Layout | None = None
+    device: str | None = None
     keep_screenings: bool = False
 
 
@@ -158,8 +163,8 @@ def scan(
         ``output`` can't be written.
     JournalError
         The journal can't be written, or another scan has it open.
-    ModelError
-        The detector can't be loaded.
+    ModelError, DeviceUnavailable
+        The detector can't be loaded, or not on that device.
     WorkersFailed
         Worker processes don't start.
     """
@@ -169,7 +174,13 @@ def scan(
     if crew is None:
         crew = LocalCrew(worker_settings(settings))
     with contextlib.closing(place.open_journal()) as journal:
-        with place.saving(), Pool(settings.jobs, crew, time_limit_s=settings.time_limit_s) as pool:
+        pool = Pool(
+            settings.jobs,
+            crew,
+            time_limit_s=settings.time_limit_s,
+            at_once=1 if settings.device is None else _AT_ONCE_ON_A_DEVICE,
+        )
+        with place.saving(), pool:
             journal.want(finder.jobs(sources))
             journal.resume(pool.made_by())
             progress.begin(journal.count(), journal.verdicts(), finder.left_out)
@@ -193,4 +204,4 @@ def scan(
 def worker_settings(settings: ScanSettings) -> WorkerSettings:
     """Return what of a scan's settings concerns its workers."""
     limits = WorkerLimits(settings.time_limit_s, settings.memory_limit_bytes)
-    return WorkerSettings(settings.model_dir, limits, keep_screenings=settings.keep_screenings)
+    return WorkerSettings(settings.model_dir, limits, settings.device, settings.keep_screenings)

@@ -12,6 +12,7 @@ from voiceguard import __version__, fingerprint
 from voiceguard.archive import rows
 from voiceguard.archive.jobs import Job
 from voiceguard.archive.rows import Scored
+from voiceguard.archive.worker import DeviceUnavailable
 from voiceguard.audio import Recording, decode
 from voiceguard.detector import ModelRecord
 from voiceguard.screening import Screener, Screening, deciding_print
@@ -77,9 +78,18 @@ def load(model_dir: Path | None, device: str | None, *, keep_screenings: bool = 
     ------
     ModelError
         If the model is missing, altered or of another version.
+    DeviceUnavailable
+        If torch can't compute there, or is not installed.
     """
     screener = Screener.load(model_dir)
-    assert device is None
+    if device is not None:
+        try:
+            from voiceguard.archive.torch_detector import Batched
+        except ModuleNotFoundError as error:
+            raise DeviceUnavailable(
+                f"--device {device} needs {error.name}, which is not installed."
+            ) from error
+        return Batched(screener, device, keep_screenings=keep_screenings)
     return OneByOne(screener, keep_screenings=keep_screenings)
 
 

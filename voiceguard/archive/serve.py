@@ -20,7 +20,7 @@ from voiceguard.archive.read import Held, NotAFile, Reader
 from voiceguard.archive.rows import Scored, failed
 from voiceguard.archive.screen import Prepared, Screen, load
 from voiceguard.archive.storage import AddressError
-from voiceguard.archive.worker import Done, Hashed, NotReady, Ready, WorkerSettings
+from voiceguard.archive.worker import DeviceUnavailable, Done, Hashed, NotReady, Ready, WorkerSettings
 from voiceguard.errors import AudioError, ModelError
 
 _PREPARED_BYTES = 256 << 20
@@ -37,8 +37,8 @@ def serve(connection: Connection, settings: WorkerSettings) -> None:
     """
     try:
         screen = load(settings.model_dir, settings.device, keep_screenings=settings.keep_screenings)
-    except ModelError as error:
-        connection.send(NotReady(str(error)))
+    except (ModelError, DeviceUnavailable) as error:
+        connection.send(NotReady(error))
         return
     if settings.device is None:  # a GPU's driver maps far more than it uses
         _limit_memory(settings.limits.memory_bytes)

@@ -30,10 +30,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voiceguard.errors import VoiceGuardError
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from voiceguard.archive.rows import Scored
+
+
+class DeviceUnavailable(VoiceGuardError):
+    """Scores can't be computed on the device that was asked for."""
+
+    code = "device_unavailable"
+    remedy = (
+        "Install a torch for your GPU (pytorch.org) and pip install 'voiceguard-screening[train]', or leave "
+        "--device out: without a GPU, scores are computed faster without torch."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +98,7 @@ class Ready:
 class NotReady:
     """The worker can't load the detector and ends."""
 
-    message: str
+    error: VoiceGuardError
 
 
 @dataclass(frozen=True, slots=True)
