@@ -17,6 +17,20 @@ from voiceguard.store import figures, schema
 from voiceguard.store.recordings import Recordings
 from voiceguard.verdict import Reason, Verdict
 
+# Built once: to build a statement takes as long as to run it.
+_INSERT_CALL = sa.insert(schema.calls).returning(schema.calls.c.seq)
+_INSERT_SCREENING = sa.insert(schema.screenings)
+_CLAIM_RECORDING = {
+    # An update of what is equal anyway: DO NOTHING would not lock the row.
+    name: statement.on_conflict_do_update(
+        index_elements=[schema.recordings.c.sha256], set_={"size_bytes": statement.excluded.size_bytes}
+    )
+    for name, statement in (
+        ("sqlite", sqlite.insert(schema.recordings)),
+        ("postgresql", postgresql.insert(schema.recordings)),
+    )
+}
+
 
 @dataclass(frozen=True)
 class NewCall:
@@ -111,49 +125,45 @@ def insert_claimed(
 ) -> None:
     """Write the call and its screening after `claim`, in the same transaction."""
     seq = connection.execute(
-        sa.insert(schema.calls)
-        .values(
-            **dataclasses.asdict(call),
-            level=(call.attestation or {}).get("level") or "none",
-            recording_sha256=screening.sha256,
-            campaign_id=campaign_id,
-            announcement=announcement,
-        )
-        .returning(schema.calls.c.seq)
+        _INSERT_CALL,
+        {
+            **{name: getattr(call, name) for name in NewCall.__dataclass_fields__},
+            "level": (call.attestation or {}).get("level") or "none",
+            "recording_sha256": screening.sha256,
+            "campaign_id": campaign_id,
+            "announcement": announcement,
+        },
     ).scalar_one()
     decision = screening.decision
     connection.execute(
-        sa.insert(schema.screenings).values(
-            call_seq=seq,
-            verdict=decision.verdict,
-            reason=decision.reason,
-            score=decision.score,
-            probability=decision.probability,
-            threshold=screening.threshold,
-            review_threshold=screening.review_threshold,
-            model=screening.model,
-            deciding_channel=screening.deciding_channel,
-            channels=[dataclasses.asdict(channel) for channel in screening.channels],
-        )
+        _INSERT_SCREENING,
+        {
+            "call_seq": seq,
+            "verdict": decision.verdict,
+            "reason": decision.reason,
+            "score": decision.score,
+            "probability": decision.probability,
+            "threshold": screening.threshold,
+            "review_threshold": screening.review_threshold,
+            "model": screening.model,
+            "deciding_channel": screening.deciding_channel,
+            "channels": [dataclasses.asdict(channel) for channel in screening.channels],
+        },
     )
     figures.count_call(connection, call, decision.verdict)
 
 
 def _insert_recording(connection: sa.Connection, screening: Screening) -> None:
-    dialect: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = dialect(schema.recordings).values(
-        sha256=screening.sha256,
-        size_bytes=screening.size_bytes,
-        container=screening.container,
-        codec=screening.codec,
-        rate_hz=screening.rate_hz,
-        duration_s=screening.duration_s,
-    )
-    # An update of what is equal anyway: DO NOTHING would not lock the row.
     connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[schema.recordings.c.sha256], set_={"size_bytes": statement.excluded.size_bytes}
-        )
+        _CLAIM_RECORDING[connection.dialect.name],
+        {
+            "sha256": screening.sha256,
+            "size_bytes": screening.size_bytes,
+            "container": screening.container,
+            "codec": screening.codec,
+            "rate_hz": screening.rate_hz,
+            "duration_s": screening.duration_s,
+        },
     )
 
 
