@@ -34,6 +34,13 @@ def _store_url(value: str) -> str:
     return value
 
 
+def _notice_hours(value: dict[str, float]) -> dict[str, float]:
+    defaults = {"traceback": 24.0, "takedown": 24.0, "preservation": 48.0, "cease_and_desist": 48.0}
+    if unknown := sorted(set(value) - set(defaults)):
+        raise ValueError(f"expected hours by kind ({', '.join(defaults)}), got {', '.join(unknown)}")
+    return defaults | value
+
+
 def _certificates(value: Path | None) -> Path | None:
     if value is not None:
         read_certificates(value)
@@ -163,6 +170,30 @@ class Settings(BaseSettings):
         default=False,
         description="Whether webhooks may go to addresses that are not public, and over plain http.",
     )
+    agency: str = Field(default="The enforcement office", description="Who sends notices, as they say it.")
+    public_url: str = Field(
+        default="",
+        description="Address at which others reach this service, for the links in notices; by default host and port.",
+    )
+    notice_hours: Annotated[dict[str, PositiveFloat], AfterValidator(_notice_hours)] = Field(
+        default={},
+        validate_default=True,
+        description="JSON: hours in which a provider has to answer, by kind of notice; by default traceback 24, "
+        "takedown 24, preservation 48, cease_and_desist 48.",
+    )
+    mail_from: str | None = Field(
+        default=None,
+        description="Address that notices and pages by mail come from; without it none are sent.",
+    )
+    smtp_host: str = Field(default="127.0.0.1", description="Mail server that takes them.")
+    smtp_port: int = Field(default=25, ge=1, le=65535, description="Its port.")
+    smtp_security: str = Field(
+        default="none",
+        pattern="^(none|starttls|tls)$",
+        description="none, starttls, or tls from the first byte (port 465).",
+    )
+    smtp_user: str | None = Field(default=None, description="Name to sign in to the mail server by.")
+    smtp_password: SecretStr | None = Field(default=None, description="Password to it.")
     signing_key: Path | None = Field(
         default=None,
         description="PEM file of the Ed25519 key that signs checkpoints and evidence; by default "
@@ -194,6 +225,8 @@ class Settings(BaseSettings):
         data_dir = Path(str(values.get("data_dir") or "voiceguard-data")).absolute()
         filled = dict(values, data_dir=data_dir)
         filled["database_url"] = values.get("database_url") or f"sqlite:///{data_dir / 'voiceguard.db'}"
+        host, port = values.get("host") or "127.0.0.1", values.get("port") or 8000
+        filled["public_url"] = values.get("public_url") or f"http://{host}:{port}"
         filled["recordings_url"] = values.get("recordings_url") or str(data_dir / "recordings")
         return filled
 

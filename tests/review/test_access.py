@@ -39,6 +39,37 @@ NEEDS = {
     ("POST", "/campaigns/{campaign_id}/split"): Right.CHANGE_CAMPAIGNS,
     ("GET", "/calls/{call_id}/evidence"): Right.EXPORT,
     ("GET", "/campaigns/{campaign_id}/evidence"): Right.EXPORT,
+    ("GET", "/cases"): Right.READ,
+    ("GET", "/cases/{case_id}"): Right.READ,
+    ("GET", "/cases/{case_id}/attachments/{seq}"): Right.READ,
+    ("GET", "/notices/{notice_id}"): Right.READ,
+    ("GET", "/templates"): Right.READ,
+    ("GET", "/hotline"): Right.READ,
+    ("GET", "/providers"): Right.READ,
+    ("POST", "/cases"): Right.WORK_CASES,
+    ("POST", "/cases/{case_id}/add"): Right.WORK_CASES,
+    ("POST", "/cases/{case_id}/remove"): Right.WORK_CASES,
+    ("POST", "/cases/{case_id}/change"): Right.WORK_CASES,
+    ("POST", "/cases/{case_id}/link"): Right.WORK_CASES,
+    ("POST", "/cases/{case_id}/tasks"): Right.WORK_CASES,
+    ("POST", "/cases/{case_id}/tasks/{seq}/done"): Right.WORK_CASES,
+    ("POST", "/cases/{case_id}/notes"): Right.WORK_CASES,
+    ("POST", "/cases/{case_id}/close"): Right.WORK_CASES,
+    ("POST", "/cases/{case_id}/reopen"): Right.WORK_CASES,
+    ("POST", "/cases/{case_id}/notices"): Right.WORK_CASES,
+    ("POST", "/notices/{notice_id}/edit"): Right.WORK_CASES,
+    ("POST", "/notices/{notice_id}/answer"): Right.WORK_CASES,
+    ("POST", "/notices/{notice_id}/next"): Right.WORK_CASES,
+    ("POST", "/notices/{notice_id}/send"): Right.SEND_NOTICES,
+    ("POST", "/notices/{notice_id}/withdraw"): Right.SEND_NOTICES,
+    ("POST", "/notices/{notice_id}/again/{message_id}"): Right.SEND_NOTICES,
+    ("POST", "/templates/{kind}"): Right.SEND_NOTICES,
+    ("POST", "/providers"): Right.SEND_NOTICES,
+    ("POST", "/providers/{provider_id}"): Right.SEND_NOTICES,
+    ("POST", "/providers/{provider_id}/contacts"): Right.SEND_NOTICES,
+    ("POST", "/contacts/{contact_id}/remove"): Right.SEND_NOTICES,
+    ("GET", "/cases/{case_id}/evidence"): Right.EXPORT,
+    ("GET", "/cases/{case_id}/calls"): Right.EXPORT,
     ("GET", "/people"): Right.MANAGE_PEOPLE,
     ("POST", "/people"): Right.MANAGE_PEOPLE,
     ("POST", "/people/{name}/disable"): Right.MANAGE_PEOPLE,
@@ -70,7 +101,10 @@ def routes() -> set[tuple[str, str]]:
 
 def at(path: str, call_id: str) -> str:
     filled = {"call_id": call_id, "campaign_id": "campaign_" + "0" * 32, "channel": "0", "seq": "999999"}
-    filled |= {"name": "nobody", "rest:path": "nothing"}
+    filled |= {"name": "nobody", "rest:path": "nothing", "kind": "traceback"}
+    filled |= {
+        f"{one}_id": f"{one}_{'0' * 32}" for one in ("case", "notice", "message", "provider", "contact")
+    }
     return "/review" + re.sub(r"\{([a-z_:]+)\}", lambda match: filled[match[1]], path)
 
 

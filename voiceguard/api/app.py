@@ -9,9 +9,20 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 import voiceguard
-from voiceguard.api import calls, campaigns, evidence, figures, health, problems, webhooks
+from voiceguard.api import (
+    calls,
+    campaigns,
+    cases,
+    evidence,
+    figures,
+    health,
+    notices,
+    problems,
+    reports,
+    webhooks,
+)
 from voiceguard.api.observe import Metrics, Observe
-from voiceguard.api.service import running
+from voiceguard.api.service import Clock, now, running
 from voiceguard.api.streams import audiosocket, endpoints
 from voiceguard.review.routes import router as review
 from voiceguard.settings import Settings
@@ -24,14 +35,17 @@ A verdict says what the audio supports, never that a call was illegal. Every err
 """
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Return the app; database, recordings and screening processes start with its lifespan."""
+def create_app(settings: Settings | None = None, *, clock: Clock | None = None) -> FastAPI:
+    """Return the app; database, recordings and screening processes start with its lifespan.
+
+    ``clock`` is the present, UTC, for cases and notices; by default the machine's.
+    """
     chosen = settings or Settings()
     metrics = Metrics()
 
     @contextlib.asynccontextmanager
     async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running(chosen, metrics) as service, audiosocket.listening(service):
+        async with running(chosen, metrics, clock or now) as service, audiosocket.listening(service):
             app.state.service = service
             yield
 
@@ -48,6 +62,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.packing = asyncio.Semaphore(evidence.AT_ONCE)
     app.include_router(campaigns.router)
     app.include_router(figures.router)
+    app.include_router(cases.router)
+    app.include_router(notices.router)
+    app.include_router(reports.router)
     app.include_router(webhooks.router)
     app.include_router(endpoints.router)
     app.include_router(audiosocket.router)

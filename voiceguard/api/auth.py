@@ -79,3 +79,5 @@ def _count(request: HTTPConnection, service: Service, key: ApiKey) -> None:
 
 CallsWriter = Annotated[ApiKey, Depends(needs(Scope.CALLS_WRITE))]
 CallsReader = Annotated[ApiKey, Depends(needs(Scope.CALLS_READ))]
+Notified = Annotated[ApiKey, Depends(needs(Scope.NOTICES))]
+CasesReader = Annotated[ApiKey, Depends(needs(Scope.CASES_READ))]

@@ -39,6 +39,8 @@ def serve(
 def run(settings: Settings, host: str, port: int) -> None:
     """Serve with these settings; `voiceguard demo` does it too."""
     configure_logs(settings.log_level)
+    if settings.public_url == f"http://{settings.host}:{settings.port}":  # nobody set another one
+        settings = settings.model_copy(update={"public_url": f"http://{host}:{port}"})
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings),

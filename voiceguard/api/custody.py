@@ -33,6 +33,13 @@ _OF_THE_MACHINE = {
     "signing_key",
     "timestamp_url",
     "timestamp_roots",
+    "public_url",
+    "mail_from",
+    "smtp_host",
+    "smtp_port",
+    "smtp_security",
+    "smtp_user",
+    "smtp_password",
 }
 """Settings that say where things are; a path or an address may hold a name or a password."""
 _PACKAGES = (

@@ -20,6 +20,8 @@ from starlette.routing import compile_path
 from voiceguard import errors
 from voiceguard.api.pool import NoWorker
 from voiceguard.enforcement.changes import CampaignError
+from voiceguard.enforcement.links import InvalidLink, LinkExpired
+from voiceguard.enforcement.notices import NoticeError
 from voiceguard.errors import VoiceGuardError
 
 MEDIA_TYPE = "application/problem+json"
@@ -110,11 +112,21 @@ _STATUS = {
     errors.TimestampError: 503,
     NoWorker: 503,
     CampaignError: 409,
+    NoticeError: 409,
+    InvalidLink: 403,
+    LinkExpired: 410,
     VoiceGuardError: 500,
 }
 """Status of an error, or of the nearest class above it."""
 
-_ELSEWHERE = ("voiceguard.archive.", "voiceguard.enforcement.decisions", "voiceguard.store.people")
+_ELSEWHERE = (
+    "voiceguard.archive.",
+    "voiceguard.enforcement.cases",
+    "voiceguard.enforcement.decisions",
+    "voiceguard.enforcement.templates",
+    "voiceguard.enforcement.transfer",
+    "voiceguard.store.people",
+)
 """Modules whose errors no request of the API meets."""
 
 RETRY_AFTER_S = 2

@@ -21,12 +21,13 @@ from voiceguard.api.admission import Admission
 from voiceguard.api.delivery import Sender, sending
 from voiceguard.api.observe import Metrics
 from voiceguard.api.pool import ScreeningPool
+from voiceguard.api.post import Post, posting
 from voiceguard.api.streams.hub import Hub
 from voiceguard.audio import Limits
 from voiceguard.errors import StoreError
 from voiceguard.settings import Settings, read_certificates
-from voiceguard.store import deliveries, idempotency, migrate, retention
-from voiceguard.store.engine import connect
+from voiceguard.store import cases, deliveries, idempotency, migrate, retention
+from voiceguard.store.engine import connect, writing
 from voiceguard.store.limits import Counters
 from voiceguard.store.recordings import Recordings
 
@@ -34,6 +35,7 @@ DATABASE_THREADS = 20
 """Threads, and connections, that talk to the database at once."""
 _ORPHANS_EVERY_S = 24 * 3600.0
 
+Clock = Callable[[], dt.datetime]
 _T = TypeVar("_T")
 _log = structlog.get_logger()
 
@@ -53,6 +55,8 @@ class Service:
     trust_anchors: tuple[x509.Certificate, ...]
     metrics: Metrics
     threads: ThreadPoolExecutor
+    clock: Clock
+    """The present, UTC, for cases and notices: their clocks are tested without waiting."""
 
     async def in_thread(self, work: Callable[[], _T]) -> _T:
         """Run ``work``, which waits for database or disk, beside the event loop; ends when it has ended."""
@@ -75,13 +79,18 @@ def _service(request: Request) -> Service:
 ServiceDep = Annotated[Service, Depends(_service)]
 
 
+def now() -> dt.datetime:
+    """Return the present, UTC."""
+    return dt.datetime.now(dt.UTC)
+
+
 @contextlib.asynccontextmanager
-async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service]:
+async def running(settings: Settings, metrics: Metrics, clock: Clock) -> AsyncIterator[Service]:
     """Start everything, give it out, end it in order.
 
     A SQLite database is migrated on the way; a PostgreSQL one must have been, since other processes use it.
     """
-    engine = connect(settings.database_url, pool_size=DATABASE_THREADS + 4)  # and the sender's two
+    engine = connect(settings.database_url, pool_size=DATABASE_THREADS + 8)  # and the senders' own
     if engine.dialect.name == "sqlite":
         await asyncio.to_thread(migrate.upgrade, engine)
     else:
@@ -108,13 +117,16 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
         else (),
         metrics=metrics,
         threads=ThreadPoolExecutor(DATABASE_THREADS, "voiceguard"),
+        clock=clock,
     )
+    sender = Sender(engine, allow_private=settings.webhook_allow_private)
     _log.info("started", model=pool.model, workers=settings.screening_workers, uploads_swept=swept)
     upkeep = asyncio.create_task(_maintain(service))
     try:
         async with (
             custody.sealing(settings, engine, recordings),
-            sending(Sender(engine, allow_private=settings.webhook_allow_private), settings.drain_timeout_s),
+            sending(sender, settings.drain_timeout_s),
+            posting(Post(engine, settings, sender, clock)),
         ):
             yield service
     finally:
@@ -149,6 +161,8 @@ async def _maintain(service: Service) -> None:
 
 def _maintain_once(service: Service, *, with_orphans: bool) -> None:
     now = dt.datetime.now(dt.UTC)
+    with writing(service.engine) as connection:
+        cases.hold_all(connection)  # before retention looks
     expired = retention.expire(service.engine, service.recordings, service.settings.retention_days, now)
     forgotten = idempotency.forget(
         service.engine, now - dt.timedelta(hours=service.settings.idempotency_hours)

@@ -10,7 +10,9 @@ from voiceguard.api.addresses import MAX_URL_CHARS
 from voiceguard.api.models import Moment
 from voiceguard.store.outbox import State
 
-Wanted = Literal["call.screened", "call.flagged", "campaign.grown", "stream.verdict"]
+Wanted = Literal[
+    "call.screened", "call.flagged", "campaign.grown", "stream.verdict", "notice.sent", "notice.reminded"
+]
 Events = Annotated[
     list[Wanted],
     Field(
@@ -18,7 +20,7 @@ Events = Annotated[
         max_length=10,
         description="call.screened: every call; call.flagged: those whose verdict is synthetic; campaign.grown: "
         "a campaign with calls of yours has reached a set size; stream.verdict: a live call has a verdict before "
-        "its end.",
+        "its end; notice.sent: a notice to you went out; notice.reminded: one waits for an answer, or is late.",
     ),
 ]
 Url = Annotated[

@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import BaseModel, ValidationError
+from fastapi import APIRouter, Depends, Request, Response
 
 from voiceguard.api import docs, problems
 from voiceguard.api.addresses import check_url
 from voiceguard.api.auth import needs
 from voiceguard.api.problems import Problem
+from voiceguard.api.requests import Cursor, Id, Limit, before, documented, read_json
 from voiceguard.api.service import Service, ServiceDep
 from voiceguard.api.webhook_models import (
     DeliveryOut,
@@ -37,22 +37,10 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
 MAX_WEBHOOKS = 20
 """Most webhooks of one carrier."""
-_MAX_BODY_BYTES = 16_384
 
 WebhooksWriter = Annotated[ApiKey, Depends(needs(Scope.WEBHOOKS_WRITE))]
 WebhooksReader = Annotated[ApiKey, Depends(needs(Scope.WEBHOOKS_READ))]
-_ID = Path(max_length=64, pattern=r"^[\x21-\x7e]*$")
-WebhookId = Annotated[str, _ID]
-DeliveryId = Annotated[str, _ID]
-Cursor = Annotated[str | None, Query(max_length=64, description="next_cursor of the page before.")]
-Limit = Annotated[int, Query(ge=1, le=200)]
-_Body = TypeVar("_Body", bound=BaseModel)
 _T = TypeVar("_T")
-
-
-def _body(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 @router.post(
@@ -60,13 +48,13 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
     status_code=201,
     summary="Create a webhook",
     responses=docs.errors(400, 401, 403, 409, 413, 422, 429, 503, 507),
-    openapi_extra=_body(WebhookIn),
+    openapi_extra=documented(WebhookIn),
 )
 async def create_webhook(
     request: Request, response: Response, service: ServiceDep, key: WebhooksWriter
 ) -> WebhookWithSecret:
     """Create a webhook; its secret is shown this once."""
-    posted = await _read(request, WebhookIn)
+    posted = await read_json(request, WebhookIn)
     url = _checked(posted.url, service)
 
     def _add(connection: sa.Connection) -> tuple[Endpoint, str]:
@@ -87,7 +75,7 @@ async def list_webhooks(
     service: ServiceDep, key: WebhooksReader, limit: Limit = 50, cursor: Cursor = None
 ) -> WebhookPage:
     """List the carrier's webhooks, latest first."""
-    before_seq = _before(cursor)
+    before_seq = before(cursor)
 
     def _page() -> list[Endpoint]:
         with reading(service.engine) as connection:
@@ -102,7 +90,7 @@ async def list_webhooks(
 
 
 @router.get("/{webhook_id}", summary="Read a webhook", responses=docs.errors(401, 403, 404, 422, 429, 503))
-async def get_webhook(service: ServiceDep, key: WebhooksReader, webhook_id: WebhookId) -> WebhookOut:
+async def get_webhook(service: ServiceDep, key: WebhooksReader, webhook_id: Id) -> WebhookOut:
     """Read one webhook, without its secret."""
 
     def _get() -> Endpoint:
@@ -116,13 +104,13 @@ async def get_webhook(service: ServiceDep, key: WebhooksReader, webhook_id: Webh
     "/{webhook_id}",
     summary="Change a webhook",
     responses=docs.errors(400, 401, 403, 404, 413, 422, 429, 503, 507),
-    openapi_extra=_body(WebhookChange),
+    openapi_extra=documented(WebhookChange),
 )
 async def change_webhook(
-    request: Request, service: ServiceDep, key: WebhooksWriter, webhook_id: WebhookId
+    request: Request, service: ServiceDep, key: WebhooksWriter, webhook_id: Id
 ) -> WebhookOut:
     """Change a webhook's address or events, or disable or enable it."""
-    posted = await _read(request, WebhookChange)
+    posted = await read_json(request, WebhookChange)
     url = _checked(posted.url, service) if posted.url is not None else None
     events = tuple(dict.fromkeys(posted.events)) if posted.events is not None else None
     changed = await _write(
@@ -147,7 +135,7 @@ async def change_webhook(
     summary="Delete a webhook",
     responses=docs.errors(401, 403, 404, 422, 429, 503, 507),
 )
-async def delete_webhook(service: ServiceDep, key: WebhooksWriter, webhook_id: WebhookId) -> None:
+async def delete_webhook(service: ServiceDep, key: WebhooksWriter, webhook_id: Id) -> None:
     """Delete a webhook; what waited for it is not sent."""
     if not await _write(
         service,
@@ -161,7 +149,7 @@ async def delete_webhook(service: ServiceDep, key: WebhooksWriter, webhook_id: W
     summary="Rotate a webhook's secret",
     responses=docs.errors(401, 403, 404, 422, 429, 503, 507),
 )
-async def rotate_secret(service: ServiceDep, key: WebhooksWriter, webhook_id: WebhookId) -> WebhookWithSecret:
+async def rotate_secret(service: ServiceDep, key: WebhooksWriter, webhook_id: Id) -> WebhookWithSecret:
     """Give a webhook a new secret, shown this once; for 24 hours the old one signs too."""
     endpoint, secret = _found(
         await _write(
@@ -180,7 +168,7 @@ async def rotate_secret(service: ServiceDep, key: WebhooksWriter, webhook_id: We
     summary="Send a trial event",
     responses=docs.errors(401, 403, 404, 409, 422, 429, 503, 507),
 )
-async def test_webhook(service: ServiceDep, key: WebhooksWriter, webhook_id: WebhookId) -> EventOut:
+async def test_webhook(service: ServiceDep, key: WebhooksWriter, webhook_id: Id) -> EventOut:
     """Put an event of type webhook.test on its way; the deliveries show what came of it."""
 
     def _enqueue(connection: sa.Connection) -> str:
@@ -202,13 +190,13 @@ async def test_webhook(service: ServiceDep, key: WebhooksWriter, webhook_id: Web
 async def list_deliveries(
     service: ServiceDep,
     key: WebhooksReader,
-    webhook_id: WebhookId,
+    webhook_id: Id,
     state: State | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> DeliveryPage:
     """List a webhook's deliveries of the last 30 days with every attempt, latest first."""
-    before_seq = _before(cursor)
+    before_seq = before(cursor)
 
     def _page() -> list[Delivery]:
         with reading(service.engine) as connection:
@@ -230,7 +218,7 @@ async def list_deliveries(
     responses=docs.errors(401, 403, 404, 409, 422, 429, 503, 507),
 )
 async def replay_delivery(
-    service: ServiceDep, key: WebhooksWriter, webhook_id: WebhookId, delivery_id: DeliveryId
+    service: ServiceDep, key: WebhooksWriter, webhook_id: Id, delivery_id: Id
 ) -> DeliveryOut:
     """Send an event once more at once, delivered or not, with the whole schedule of retries before it."""
 
@@ -249,22 +237,6 @@ async def _write(service: Service, work: Callable[[sa.Connection], _T]) -> _T:
             return work(connection)
 
     return await service.in_thread(_in_transaction)
-
-
-async def _read(request: Request, model: type[_Body]) -> _Body:
-    """Read a JSON body of bounded size; FastAPI would read one of any size before it asks for the key."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise Problem(
-                "request_too_large", f"Expected a body of at most {_MAX_BODY_BYTES} bytes, got more."
-            )
-    try:
-        return model.model_validate_json(bytes(body))
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-        raise problems.invalid([{**one, "loc": ("body", *one["loc"])} for one in found]) from None
 
 
 def _checked(url: str, service: Service) -> str:
@@ -291,13 +263,6 @@ def _not_found() -> Problem:
 
 def _with_secret(endpoint: Endpoint, secret: str) -> WebhookWithSecret:
     return WebhookWithSecret.model_validate({**dataclasses.asdict(endpoint), "secret": secret})
-
-
-def _before(cursor: str | None) -> int | None:
-    try:
-        return cursors.decode(cursor) if cursor is not None else None
-    except ValueError as error:
-        raise problems.invalid([{"loc": ("query", "cursor"), "msg": str(error)}]) from None
 
 
 def _next(found: list[Endpoint] | list[Delivery], limit: int) -> str | None:

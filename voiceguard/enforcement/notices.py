@@ -50,8 +50,6 @@ ANSWER_FIELDS = {
 MAX_FIELD_CHARS = 4000
 MOST_CALLS = 5000
 """Calls that one notice names, the latest ones."""
-MOST_EXHIBITS = 3
-"""Recordings in a notice's evidence package, the strongest ones; the others are copies or go in the case's."""
 _MOST_CALLERS = 10
 
 

@@ -27,12 +27,12 @@ Roots = Annotated[
 
 @evidence_app.command("make")
 def make_package(
-    subject: Annotated[str, typer.Argument(metavar="CALL|CAMPAIGN", help="Its id.")],
+    subject: Annotated[str, typer.Argument(metavar="CALL|CAMPAIGN|CASE", help="Its id.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE.zip", help="Where the package goes.")
     ],
 ) -> None:
-    """Make a sealed package of a call or a campaign."""
+    """Make a sealed package of a call, a campaign, a case or a notice."""
     from voiceguard.evidence.making import make_package as make
     from voiceguard.store import audit
 
@@ -46,7 +46,7 @@ def make_package(
     except OSError as error:
         _failed(f"can't write {output}: {error.strerror or error}")
     if made is None:
-        _wrong_use(f"expected the id of a call or a campaign, got {subject}")
+        _wrong_use(f"expected the id of a call, a campaign, a case or a notice, got {subject}")
     typer.echo(f"{made.sha256}  {output}")
     typer.echo(f"{made.files} files, {made.size_bytes:,} bytes", err=True)
 

@@ -11,7 +11,17 @@ import sqlalchemy as sa
 
 from voiceguard.errors import EvidenceError
 from voiceguard.screening import Screening
-from voiceguard.store import audit, calls, campaigns, checkpoints, models, schema
+from voiceguard.store import (
+    audit,
+    calls,
+    campaigns,
+    cases,
+    checkpoints,
+    exhibits,
+    models,
+    notices,
+    schema,
+)
 from voiceguard.store.audit import Act, Action, Row
 from voiceguard.store.calls import Call
 from voiceguard.store.checkpoints import Checkpoint, Proof, Stamp
@@ -21,6 +31,10 @@ from voiceguard.store.signing import SigningKey
 
 MAX_CALLS = 500
 """Most calls of one package: it must stay below 4 GiB, and its report readable."""
+MOST_OF_CASE = 20
+"""Recordings of a case that its package holds."""
+MOST_OF_NOTICE = 3
+"""Recordings of a notice that its package holds: its receiver waits for it."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +42,7 @@ class Subject:
     """What a package is about."""
 
     kind: str
-    """``call`` or ``campaign``."""
+    """``call``, ``campaign``, ``case`` or ``notice``."""
     id: str
     call_ids: tuple[str, ...]
 
@@ -66,10 +80,13 @@ class Dossier:
 
 
 def subject(connection: sa.Connection, subject_id: str, *, carrier_id: str | None = None) -> Subject | None:
-    """Return a call or a campaign to make a package of, of one carrier's calls only if one is named.
+    """Return a call, a campaign, a case or a notice to make a package of.
 
-    A campaign that was merged into another is that one.
+    With a carrier, of its calls only. A campaign that was merged into another is that one. Of a case and a
+    notice each recording is there once, in the call that carried it first: the strongest ones.
     """
+    if subject_id.startswith(("case_", "notice_")):
+        return _paper(connection, subject_id) if carrier_id is None else None
     table = schema.calls.c
     campaign = campaigns.resolve(connection, subject_id)
     campaign_id = subject_id if campaign is None else campaign[1]
@@ -83,6 +100,20 @@ def subject(connection: sa.Connection, subject_id: str, *, carrier_id: str | Non
         if found := connection.scalars(query).all():
             return Subject(kind, wanted, tuple(found))
     return None
+
+
+def _paper(connection: sa.Connection, subject_id: str) -> Subject | None:
+    """Return a case or a notice; None if there is none, or it has no calls."""
+    if subject_id.startswith("case_"):
+        case = cases.get(connection, subject_id)
+        found = exhibits.of_case(connection, case.seq) if case else []
+        chosen = exhibits.exemplars(found, MOST_OF_CASE)
+    else:
+        notice = notices.get(connection, subject_id)
+        found = exhibits.of_notice(connection, notice) if notice else []
+        chosen = exhibits.exemplars(found, MOST_OF_NOTICE)
+    call_ids = tuple(one.id for one in chosen)
+    return Subject(subject_id.partition("_")[0], subject_id, call_ids) if call_ids else None
 
 
 def collect(
@@ -133,7 +164,7 @@ def collect(
 
 def _slice(connection: sa.Connection, about: Subject) -> list[Row]:
     rows = audit.rows_of(connection, {about.id, *about.call_ids})
-    while rows and rows[-1].fields["action"] == Action.EVIDENCE_MADE:
+    while rows and rows[-1].fields["action"] in (Action.EVIDENCE_MADE, Action.NOTICE_EXHIBITS_FETCHED):
         rows.pop()
     return rows
 

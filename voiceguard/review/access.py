@@ -28,6 +28,8 @@ class Right(enum.StrEnum):
 
     READ = "read"
     DECIDE = "decide"
+    WORK_CASES = "work on cases"
+    SEND_NOTICES = "send notices"
     CHANGE_CAMPAIGNS = "change campaigns"
     EXPORT = "take evidence along"
     MANAGE_PEOPLE = "manage people"
@@ -35,8 +37,8 @@ class Right(enum.StrEnum):
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.AUDITOR: frozenset({Right.READ}),
-    Role.ANALYST: frozenset({Right.READ, Right.DECIDE}),
-    Role.SUPERVISOR: frozenset({Right.READ, Right.DECIDE, Right.CHANGE_CAMPAIGNS, Right.EXPORT}),
+    Role.ANALYST: frozenset({Right.READ, Right.DECIDE, Right.WORK_CASES}),
+    Role.SUPERVISOR: frozenset(Right) - {Right.MANAGE_PEOPLE},
     Role.ADMIN: frozenset(Right),
 }
 _SEES_CALLERS = {Role.ANALYST, Role.SUPERVISOR, Role.ADMIN}
@@ -113,22 +115,24 @@ def needs(right: Right, *, with_one_time: bool = False) -> Callable[..., Corouti
     return _allowed
 
 
-async def form_of(request: Request) -> FormData:
+async def form_of(request: Request, *, files: int = 0, most_bytes: int = MAX_FORM_BYTES) -> FormData:
     """Read a form of ours: posted from a page of this host, and not large."""
     length = request.headers.get("content-length", "")
-    if not length.isdecimal() or int(length) > MAX_FORM_BYTES:
-        raise Refused(413, "The form is too large", "Shorten the note, or choose fewer calls.")
+    if not length.isdecimal() or int(length) > most_bytes:
+        raise Refused(413, "The form is too large", "Shorten the note, or choose fewer calls or files.")
     origin = request.headers.get("origin")
     if request.headers.get("sec-fetch-site", "same-origin") != "same-origin" or (
         origin is not None and urlsplit(origin).netloc != request.headers.get("host")
     ):
         raise Refused(403, "The form came from elsewhere", "Open the page here and send it again.")
-    return await request.form(max_files=0, max_fields=1000)
+    return await request.form(max_files=files, max_fields=1000)
 
 
-async def checked_form(request: Request, visitor: Visitor) -> FormData:
-    """Read a form that only a page of this session can have sent."""
-    form = await form_of(request)
+async def checked_form(
+    request: Request, visitor: Visitor, *, files: int = 0, most_bytes: int = MAX_FORM_BYTES
+) -> FormData:
+    """Read a form that only a page of this session can have sent, with ``files`` at most."""
+    form = await form_of(request, files=files, most_bytes=most_bytes)
     if not secrets.compare_digest(text(form, "csrf"), visitor.session.csrf):
         raise Refused(
             403, "The form is out of date", "You have signed in anew since; load the page and send it again."
@@ -144,6 +148,8 @@ def text(form: FormData, name: str) -> str:
 
 Reader = Annotated[Visitor, Depends(needs(Right.READ))]
 Decider = Annotated[Visitor, Depends(needs(Right.DECIDE))]
+CaseWorker = Annotated[Visitor, Depends(needs(Right.WORK_CASES))]
+NoticeSender = Annotated[Visitor, Depends(needs(Right.SEND_NOTICES))]
 CampaignChanger = Annotated[Visitor, Depends(needs(Right.CHANGE_CAMPAIGNS))]
 Exporter = Annotated[Visitor, Depends(needs(Right.EXPORT))]
 PeopleManager = Annotated[Visitor, Depends(needs(Right.MANAGE_PEOPLE))]

@@ -24,7 +24,7 @@ from voiceguard.evidence.cues import Cues, measure_cues, readings
 from voiceguard.evidence.rates import known_rates
 from voiceguard.evidence.wording import verdict_in_words
 from voiceguard.explanation import CueWeight, weigh_channel
-from voiceguard.review import access, queue, sound
+from voiceguard.review import access, cases, queue, sound
 from voiceguard.review.access import Decider, Reader, Visitor, text
 from voiceguard.review.pages import PageRoute, Refused, render, see_other
 from voiceguard.screening import Screening
@@ -98,6 +98,7 @@ def _read(service: Service, visitor: Visitor, call_id: str, listed: str, done: i
         log = audit.rows_of(connection, [call_id])
         own = rows.single(connection, rows.Wanted(state=None), call_id)
         mine = decisions.one(connection, done) if done is not None else None
+        case_card = cases.card(connection, call_id, *([call.campaign_id] if call.campaign_id else []))
     names = {user.id: user.name for user in people.everyone(service.engine)}
     hidden = _hidden(visitor, review, made)
     return {
@@ -120,6 +121,7 @@ def _read(service: Service, visitor: Visitor, call_id: str, listed: str, done: i
         ),
         "done": mine if mine and mine.reviewer_id == visitor.user.id else None,
         "draft": {"action": "", "reason": "", "note": "", "consent": ""},
+        **case_card,
         "now": dt.datetime.now(dt.UTC),
     }
 

@@ -16,7 +16,7 @@ from voiceguard.enforcement import changes
 from voiceguard.enforcement import decisions as deciding
 from voiceguard.enforcement.changes import CampaignError
 from voiceguard.enforcement.decisions import DecisionError
-from voiceguard.review import access, queue
+from voiceguard.review import access, cases, queue
 from voiceguard.review.access import CampaignChanger, Decider, Reader, Visitor, text
 from voiceguard.review.pages import PageRoute, Refused, render, see_other
 from voiceguard.store import audit, campaign_decisions, campaign_views, decisions, people, schema
@@ -78,6 +78,7 @@ def _read(service: Service, visitor: Visitor, campaign_id: str, done: int | None
                 connection, rows.Wanted(state=None, campaign_id=campaign.id), after=None, limit=_CALLS
             ),
             "bars": _timeline(connection, campaign),
+            **cases.card(connection, *ids),
         }
         mine = decisions.one(connection, done) if done is not None else None
     with writing(service.engine) as connection:

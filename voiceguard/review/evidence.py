@@ -21,7 +21,7 @@ router = APIRouter(prefix="/review", route_class=PageRoute, include_in_schema=Fa
 async def call_evidence(request: Request, service: ServiceDep, visitor: Exporter, call_id: str) -> Response:
     """Send a call's package; that it was made is recorded."""
     await service.in_thread(partial(call.find, service, call_id))
-    return await _send(request, service, call_id, visitor.user.id)
+    return await send(request, service, call_id, visitor.user.id)
 
 
 @router.get("/campaigns/{campaign_id}/evidence")
@@ -29,10 +29,11 @@ async def campaign_evidence(
     request: Request, service: ServiceDep, visitor: Exporter, campaign_id: str
 ) -> Response:
     """Send a package of a campaign's calls."""
-    return await _send(request, service, campaign_id, visitor.user.id)
+    return await send(request, service, campaign_id, visitor.user.id)
 
 
-async def _send(request: Request, service: Service, subject_id: str, actor: str) -> Response:
+async def send(request: Request, service: Service, subject_id: str, actor: str) -> Response:
+    """Send a package of a call, a campaign or a case; a page says why there is none."""
     try:
         return await send_package(request, service, subject_id, actor=actor)
     except Problem as problem:

@@ -17,10 +17,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from voiceguard.enforcement.cases import CaseError
 from voiceguard.enforcement.changes import CampaignError
 from voiceguard.enforcement.decisions import DecisionError
+from voiceguard.enforcement.notices import NoticeError
+from voiceguard.enforcement.templates import TemplateError
 from voiceguard.errors import RecordingMissing, StoreError, VoiceGuardError
-from voiceguard.review import words
+from voiceguard.review import case_words, words
 from voiceguard.store.people import PeopleError
 
 _POLICY = (
@@ -73,7 +76,7 @@ class PageRoute(APIRoute):
                     "This address can't be read",
                     "Part of the address has a form that it can't have.",
                 )
-            except (DecisionError, PeopleError, CampaignError) as error:
+            except (DecisionError, PeopleError, CampaignError, CaseError, NoticeError, TemplateError) as error:
                 response = error_page(request, 409, "That can't be done", f"{error} {error.remedy}")
             except RecordingMissing as error:
                 response = error_page(request, 404, "The recording is missing", f"{error} {error.remedy}")
@@ -171,6 +174,7 @@ def _templates() -> Environment:
     )
     environment.globals["static"] = lambda name: f"/review/static/{static_version()}/{name}"
     environment.globals["words"] = words
+    environment.globals["case_words"] = case_words
     environment.globals["url"] = _with
     environment.filters.update(
         score=words.score, seconds=words.seconds, clock=words.clock, moment=words.moment, iso=words.iso

@@ -5,7 +5,18 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from voiceguard.review import account, agreement, call, campaign, evidence, figures, queue
+from voiceguard.review import (
+    account,
+    agreement,
+    call,
+    campaign,
+    cases,
+    evidence,
+    figures,
+    hotline,
+    notices,
+    queue,
+)
 from voiceguard.review.access import Reader
 from voiceguard.review.pages import PageRoute, Refused, static_files
 
@@ -29,6 +40,6 @@ async def nothing_here(request: Request, visitor: Reader, rest: str) -> Response
     raise Refused(404, "There is no such page", "Check the address, or begin at the queue.")
 
 
-for _part in (account, queue, call, campaign, evidence, agreement, figures):
+for _part in (account, queue, call, campaign, cases, notices, hotline, evidence, agreement, figures):
     router.include_router(_part.router)
 router.include_router(_rest)
