@@ -23,6 +23,7 @@ NEEDS = {
     ("GET", "/calls/{call_id}/outline/{channel}"): Right.READ,
     ("GET", "/calls/{call_id}/spectrogram/{channel}"): Right.READ,
     ("GET", "/calls/{call_id}/cues/{channel}"): Right.READ,
+    ("GET", "/calls/{call_id}/map/{channel}/{index}"): Right.READ,
     ("GET", "/agreement"): Right.READ,
     ("GET", "/figures"): Right.READ,
     ("GET", "/figures.csv"): Right.READ,
@@ -31,6 +32,8 @@ NEEDS = {
     ("POST", "/password"): Right.READ,
     ("POST", "/purpose"): Right.READ,
     ("POST", "/sign-out"): Right.READ,
+    ("POST", "/views"): Right.READ,
+    ("POST", "/views/{seq}/delete"): Right.READ,
     ("POST", "/bulk"): Right.DECIDE,
     ("POST", "/calls/{call_id}/decide"): Right.DECIDE,
     ("POST", "/calls/undo/{seq}"): Right.DECIDE,
@@ -100,7 +103,7 @@ def routes() -> set[tuple[str, str]]:
 
 
 def at(path: str, call_id: str) -> str:
-    filled = {"call_id": call_id, "campaign_id": "campaign_" + "0" * 32, "channel": "0", "seq": "999999"}
+    filled = {"call_id": call_id, "campaign_id": "campaign_" + "0" * 32, "channel": "0", "index": "0", "seq": "999999"}
     filled |= {"name": "nobody", "rest:path": "nothing", "kind": "traceback"}
     filled |= {
         f"{one}_id": f"{one}_{'0' * 32}" for one in ("case", "notice", "message", "provider", "contact")

@@ -7,16 +7,17 @@ import datetime as dt
 import functools
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import FormData
 
 from voiceguard.api.calls import byte_range
 from voiceguard.api.problems import Problem
 from voiceguard.api.service import Service, ServiceDep
+from voiceguard.audio import RATE_HZ
 from voiceguard.detector import Detector, default_model_dir
 from voiceguard.enforcement import decisions as deciding
 from voiceguard.enforcement.decisions import DecisionError, Made
@@ -24,7 +25,7 @@ from voiceguard.evidence.cues import Cues, measure_cues, readings
 from voiceguard.evidence.rates import known_rates
 from voiceguard.evidence.wording import verdict_in_words
 from voiceguard.explanation import CueWeight, weigh_channel
-from voiceguard.review import access, cases, queue, sound
+from voiceguard.review import access, cases, maps, queue, sound
 from voiceguard.review.access import Decider, Reader, Visitor, text
 from voiceguard.review.pages import PageRoute, Refused, render, see_other
 from voiceguard.screening import Screening
@@ -42,6 +43,7 @@ _OTHERS = 8
 _WEIGHTS_SHOWN = 6
 _SEEN = {Action.CALL_VIEWED, Action.CALL_PLAYED, Action.CALL_AUDIO_FETCHED}
 _sounds = sound.Sounds()
+_maps = maps.Maps()
 
 
 @router.get("/{call_id}")
@@ -202,11 +204,44 @@ async def outline(
 
 @router.get("/{call_id}/spectrogram/{channel}")
 async def spectrogram(
-    request: Request, service: ServiceDep, visitor: Reader, call_id: str, channel: int
+    request: Request,
+    service: ServiceDep,
+    visitor: Reader,
+    call_id: str,
+    channel: int,
+    start_s: Annotated[float, Query(ge=0, lt=1e6)] = 0.0,
+    end_s: Annotated[float, Query(ge=0, lt=1e6)] = 1e6 - 1,
 ) -> Response:
-    """Send a channel's spectrogram as a picture."""
-    png = await service.in_thread(lambda: sound.spectrogram(_samples(service, call_id, channel)[1]))
-    return Response(png, media_type="image/png")
+    """Send a channel's spectrogram, or that of a part, as a picture."""
+
+    def _draw() -> bytes:
+        samples = _samples(service, call_id, channel)[1]
+        return sound.spectrogram(samples[int(start_s * RATE_HZ) : int(end_s * RATE_HZ)])
+
+    return Response(await service.in_thread(_draw), media_type="image/png")
+
+
+@router.get("/{call_id}/map/{channel}/{index}")
+async def score_map(
+    request: Request, service: ServiceDep, visitor: Reader, call_id: str, channel: int, index: int
+) -> Response:
+    """Send what moved a window's score, as a piece of page; it takes a second or more."""
+
+    def _map() -> maps.Map | None:
+        call, samples = _samples(service, call_id, channel)
+        _, screening = find(service, call_id)
+        detector = _detector(service.settings.model or default_model_dir())
+        if detector.record.id != screening.model:
+            raise Refused(
+                409, "Another model gave this score", "What moved it can only be found with that model."
+            )
+        return _maps.map(detector, call.recording_sha256, channel, index, samples)
+
+    found = await service.in_thread(_map)
+    if found is None:
+        raise Refused(404, "There is no such window", "Windows are counted from 0.")
+    address = f"/review/calls/{call_id}/spectrogram/{channel}"
+    return render(request, "map.html", map=found, index=index, address=address)
 
 
 @router.get("/{call_id}/cues/{channel}")

@@ -16,8 +16,8 @@ from voiceguard.enforcement import decisions as deciding
 from voiceguard.enforcement.decisions import Choice, DecisionError
 from voiceguard.review import access
 from voiceguard.review.access import Decider, Reader, Visitor, text
-from voiceguard.review.pages import PageRoute, Refused, render
-from voiceguard.store import decisions, queue
+from voiceguard.review.pages import PageRoute, Refused, render, see_other
+from voiceguard.store import decisions, queue, views
 from voiceguard.store.decisions import Action, Consent, State, Why
 from voiceguard.store.engine import reading
 from voiceguard.store.queue import Order, Wanted
@@ -75,7 +75,8 @@ def list_of(request: Request) -> str:
 
 def fields_of(listed: str) -> dict[str, str]:
     """Read what `list_of` wrote."""
-    return {name: value for name, value in parse_qsl(listed[:2000]) if name in _FIELDS}
+    given = dict(parse_qsl(listed[:2000]))
+    return {name: given[name] for name in _FIELDS if name in given}
 
 
 @router.get("")
@@ -95,9 +96,9 @@ async def queue_page(
                     422, "This page of the queue is unknown", "Begin with the first page."
                 ) from None
             undoable = decisions.one(connection, done) if done is not None else None
-            return found, queue.counts(connection), undoable
+            return found, queue.counts(connection), undoable, views.of(connection, visitor.user.id)
 
-    found, counts, undoable = await service.in_thread(_read)
+    found, counts, undoable, saved = await service.in_thread(_read)
     shown = found[:PAGE]
     return render(
         request,
@@ -108,6 +109,7 @@ async def queue_page(
         wanted=wanted,
         filtered=any(given.get(name) for name in _FIELDS if name not in ("state", "order")),
         listed=list_of(request),
+        views=saved,
         next_cursor=queue.cursor_of(shown[-1]) if len(found) > PAGE else None,
         first_page=after is None,
         done=undoable if undoable and undoable.reviewer_id == visitor.user.id else None,
@@ -149,6 +151,31 @@ async def campaigns_page(
         next_cursor=queue.cursor_of(shown[-1]) if len(found) > PAGE else None,
         now=dt.datetime.now(dt.UTC),
     )
+
+
+@router.post("/views")
+async def save_view(request: Request, service: ServiceDep, visitor: Reader) -> Response:
+    """Keep the queue's filter under a name."""
+    form = await access.checked_form(request, visitor)
+    listed = urlencode(fields_of(text(form, "listed")))
+    now = dt.datetime.now(dt.UTC)
+    try:
+        await service.in_thread(
+            lambda: views.save(service.engine, visitor.user.id, text(form, "name"), listed, now)
+        )
+    except views.ViewError as error:
+        raise Refused(409, "The view was not saved", f"{error} {error.remedy}") from None
+    return see_other(f"/review?{listed}" if listed else "/review")
+
+
+@router.post("/views/{seq}/delete")
+async def delete_view(request: Request, service: ServiceDep, visitor: Reader, seq: int) -> Response:
+    """Forget one of one's own views."""
+    form = await access.checked_form(request, visitor)
+    if not await service.in_thread(lambda: views.delete(service.engine, visitor.user.id, seq)):
+        raise Refused(404, "There is no such view", "It may have been deleted in another window.")
+    listed = urlencode(fields_of(text(form, "listed")))
+    return see_other(f"/review?{listed}" if listed else "/review")
 
 
 @router.post("/bulk")

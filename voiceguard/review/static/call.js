@@ -54,6 +54,13 @@ function next() {
   if (list.length) playWindow(list[(list.indexOf(current) + 1) % list.length]);
 }
 
+// Of the window that plays, or else of the strongest one.
+function mapped() {
+  const list = windows();
+  const strongest = list.reduce((one, other) => (Number(other.dataset.score) > Number(one?.dataset.score ?? -Infinity) ? other : one), null);
+  (current ?? strongest)?.querySelector("[data-map-window]").click();
+}
+
 function speed(step) {
   const select = part("speed");
   const index = Math.max(0, Math.min(select.options.length - 1, select.selectedIndex + step));
@@ -67,6 +74,7 @@ async function open() {
   surfer = null;
   const wait = part("loading");
   wait.hidden = false;
+  part("map").replaceChildren();
   for (const list of player.querySelectorAll("[data-windows]")) list.hidden = list.dataset.windows !== channel;
   audio.src = `${base}/audio/${channel}`;
   const picture = part("spectrogram");
@@ -120,13 +128,29 @@ for (const row of player.querySelectorAll("tr[data-window]")) {
   row.querySelector("button").addEventListener("click", () => playWindow(row));
 }
 
+// Which parts of a window moved its score: made when asked for, which takes a second or more.
+async function showMap(button) {
+  const place = part("map");
+  place.innerHTML = '<p class="loading" role="status">Finding what moved the score …</p>';
+  const answer = await fetch(`${base}/map/${channel}/${button.dataset.mapWindow}`);
+  if (answer.ok) {
+    place.innerHTML = await answer.text();
+    place.querySelector("h3").focus();
+  } else {
+    place.textContent = answer.status === 409 ? "Another model gave this score: what moved it can’t be found with the present one." : "What moved the score can’t be found just now.";
+  }
+}
+for (const button of player.querySelectorAll("[data-map-window]")) {
+  button.addEventListener("click", () => showMap(button));
+}
+
 document.addEventListener("keydown", (event) => {
   const target = event.target;
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (target.matches("input:not([type=radio]), textarea, select")) return;
   if (event.key === " " && target.matches("a, summary, button:not([data-play])")) return;
   const act = {
-    " ": toggle, n: next, l: repeat, "-": () => speed(-1), "+": () => speed(1), "=": () => speed(1),
+    " ": toggle, n: next, l: repeat, m: mapped, "-": () => speed(-1), "+": () => speed(1), "=": () => speed(1),
     ArrowLeft: () => { audio.currentTime = Math.max(0, audio.currentTime - 2); },
     ArrowRight: () => { audio.currentTime += 2; },
   }[event.key];
