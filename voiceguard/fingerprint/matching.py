@@ -32,6 +32,9 @@ BREAK_BITS = 24.0
 LEAST_COMMON_S = 1.2
 LEAST_SCORE = 0.57
 """Copies through the worst channels agree better; one text in two like voices agrees worse."""
+LEAST_SHARE, LEAST_ALONE_S = 0.5, 4.0
+"""A stretch covers this share of the shorter recording, or it lasts so long: one message may end with the words
+that another one begins with."""
 EDGE_S = 0.6
 """A stretch that begins or ends this close to a recording's first or last code reaches it."""
 GREETING_S = 3.0
@@ -166,13 +169,15 @@ def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool
     """
     if _score(stretch) < LEAST_SCORE:
         return False
+    shorter = min(len(a.codes), len(b.codes))
+    if stretch.codes < LEAST_SHARE * shorter and stretch.codes * CODE_S < LEAST_ALONE_S:
+        return False
     before = np.array(stretch.first) * CODE_S
     after = (np.array([len(a.codes), len(b.codes)]) - 1 - np.array(stretch.last)) * CODE_S
     if after.min() > EDGE_S:
         return False
     if before.min() <= EDGE_S:
         return True
-    shorter = min(len(a.codes), len(b.codes))
     return bool(before.max() <= GREETING_S and stretch.codes >= GREETED_SHARE * shorter)
 
 

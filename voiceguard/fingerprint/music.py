@@ -20,7 +20,7 @@ ENVELOPE_LINES = 25
 """The spectrum is taken relative to its mean over so many lines, which leaves pitch and takes out timbre."""
 STRETCH = 31
 """Windows over which likeness is averaged (8 s)."""
-HELD = 0.28
+HELD = 0.34
 """Mean likeness from which a stretch is music."""
 
 
