@@ -109,6 +109,7 @@ _ELSEWHERE = {
     "campaign": _Elsewhere(
         "voiceguard.enforcement.commands:campaign_app", "List, show, split and merge campaigns."
     ),
+    "case": _Elsewhere("voiceguard.enforcement.case_commands:case_app", "List, export and import cases."),
     "evidence": _Elsewhere("voiceguard.evidence.commands:evidence_app", "Make and verify evidence packages."),
     "audit": _Elsewhere("voiceguard.evidence.commands:audit_app", "Check the audit log."),
     "user": _Elsewhere(

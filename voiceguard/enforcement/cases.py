@@ -62,7 +62,7 @@ def open_case(
     with writing(engine) as connection:
         _known_user(connection, owner_id)
         case = cases.insert(connection, title, owner_id=owner_id, now=now)
-        added = _put(connection, case, object_ids, now=now)
+        added = put(connection, case, object_ids, now=now)
         detail = {"title": title, "added": added}
         cases.note(
             connection,
@@ -81,7 +81,7 @@ def add(
 ) -> list[str]:
     """Put calls and campaigns into a case; return those that were not in it."""
     with changing(engine, case_id) as (connection, case):
-        added = _put(connection, case, object_ids, now=now)
+        added = put(connection, case, object_ids, now=now)
         if added:
             _noted(connection, case, actor, "added", now, objects=added)
     return added
@@ -260,7 +260,8 @@ def _noted(
     cases.note(connection, case, actor=actor, action=action, now=now, detail=detail)
 
 
-def _put(connection: sa.Connection, case: Case, object_ids: Sequence[str], *, now: dt.datetime) -> list[str]:
+def put(connection: sa.Connection, case: Case, object_ids: Sequence[str], *, now: dt.datetime) -> list[str]:
+    """Put calls and campaigns into a case in the caller's transaction; return those that were not in it."""
     added = []
     for given in dict.fromkeys(object_ids):
         match = _ID.fullmatch(given)

@@ -28,6 +28,7 @@ from voiceguard.enforcement import decisions as deciding
 from voiceguard.enforcement.decisions import Choice
 from voiceguard.errors import VoiceGuardError
 from voiceguard.fingerprint import Fingerprint
+from voiceguard.review.case_demo import fill_case
 from voiceguard.screening import Screener, Screening, deciding_print
 from voiceguard.settings import Settings
 from voiceguard.shipped import shipped
@@ -200,7 +201,8 @@ def fill(settings: Settings, *, now: dt.datetime | None = None) -> str:
         ]
         _fill_calls(week)
         _fill_decisions(week)
-        people.create(engine, "demo", Role.ADMIN, password=password, totp=False)
+        demo_user = people.create(engine, "demo", Role.ADMIN, password=password, totp=False).user
+        fill_case(settings, engine, recordings, owner_id=demo_user.id, now=at)
         return password
     finally:
         engine.dispose()
