@@ -76,8 +76,9 @@ ROLES = {
     Role.ADMIN: "Administrator",
 }
 ROLE_RIGHTS = {
-    Role.ANALYST: "listens and decides; sees callers' numbers, not the called people's",
-    Role.SUPERVISOR: "as an analyst; sees all numbers, resolves what was escalated, splits and merges campaigns",
+    Role.ANALYST: "listens, decides and builds cases; sees callers' numbers, not the called people's",
+    Role.SUPERVISOR: "as an analyst; sees all numbers, resolves what was escalated, splits and merges campaigns, "
+    "sends notices",
     Role.AUDITOR: "reads and listens; decides nothing and sees no whole number",
     Role.ADMIN: "as a supervisor; opens and closes accounts",
 }
