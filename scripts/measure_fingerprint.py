@@ -31,6 +31,7 @@ from fingerprint_lab.speech import greeted, robocalls
 from voiceguard.audio import RATE_HZ, decode
 from voiceguard.features import cut_windows, extract
 from voiceguard.fingerprint import Fingerprint, compute, match
+from voiceguard.store.similar import MOST_COMPARED
 from voiceguard.vad import speech_frames
 
 CALL_S = 20.0
@@ -38,6 +39,8 @@ MANY = 1_000_000
 TIMED_AMONG = 20
 COPIED_KINDS = {"vocoder", "vc"}
 """Kinds of clips that keep another clip's timing: no strangers to it."""
+COMPARED = 2 * MOST_COMPARED
+"""Strangers compared in full, those with the most keys in common first: twice as many as a look-up does."""
 SPOKEN_SHARE = 0.65
 """Least share of speech in a piece that is cut from a copy."""
 
@@ -205,7 +208,7 @@ def _strangers(options: argparse.Namespace) -> None:
         made = _print(samples)
         candidates = index.look_up(made.query_keys())
         rows += candidates.total()
-        for other in candidates:
+        for other, _ in candidates.most_common(COMPARED):
             compared += 1
             found = match(made, prints[other])
             if found is not None:
