@@ -33,6 +33,8 @@ def nodes(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator:
 
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray lets its workers give way to all else, for minutes where a machine is busy with other tests.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
         workers = [cluster.add_node(num_cpus=1) for _ in range(2)]
