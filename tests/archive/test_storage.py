@@ -11,6 +11,7 @@ from tests.archive.test_packed import pack
 from tests.archive.test_scan import After, interrupt
 from voiceguard.archive import storage
 from voiceguard.archive.find import Finder, NothingThere
+from voiceguard.archive.output import OutputError
 from voiceguard.archive.progress import Progress
 from voiceguard.archive.scan import ScanSettings, scan
 from voiceguard.archive.storage import AddressError
@@ -111,6 +112,12 @@ def test_missing_object_is_a_row(bucket: str, tmp_path: Path):
     listing.write_text(f"{bucket}/gone.wav\ns3://no-such-bucket-here/a.wav\n")
     tally = scan([f"@{listing}"], None, ScanSettings(jobs=1), Progress())
     assert tally.errors == {"not_found": 2}
+
+
+@pytest.mark.s3
+def test_output_without_a_bucket_is_refused_before_the_work(bucket: str):
+    with pytest.raises(OutputError, match="make the bucket first"):
+        scan([bucket], "s3://no-such-bucket-here/out.csv", ScanSettings(jobs=1), After(1, interrupt))
 
 
 @pytest.mark.s3

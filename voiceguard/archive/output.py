@@ -152,9 +152,12 @@ class RemoteOutput:
     def open_journal(self) -> Journal:
         """Open a journal on this machine that holds what the parts do."""
         self._journal = Journal(None)
-        with contextlib.suppress(FileNotFoundError):
+        try:
             for part in sorted(path for path, _ in storage.objects_below(self._parts)):
                 self._saved_number = self._journal.keep(_read_part(part))
+        except FileNotFoundError as error:  # an empty prefix is none: the bucket is missing
+            self._journal.close()
+            raise OutputError(f"nothing takes {self._address}: make the bucket first") from error
         return self._journal
 
     @contextlib.contextmanager

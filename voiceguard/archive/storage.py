@@ -170,8 +170,11 @@ def matching(pattern: str) -> Iterator[tuple[str, str | None]]:
 def upload(file: Path, address: str) -> None:
     """Put a file where the address says, whole or not at all."""
     fs, place = file_system(address)
-    with explained(address):
-        fs.put_file(str(file), place)
+    try:
+        with explained(address):
+            fs.put_file(str(file), place)
+    except FileNotFoundError as error:
+        raise AddressError(f"{address}: the bucket is gone") from error
 
 
 def delete_below(address: str) -> None:
