@@ -250,11 +250,14 @@ async def finish_task(
 async def add_note(request: Request, service: ServiceDep, visitor: CaseWorker, case_id: str) -> Response:
     """Write a note, with files."""
     form = await access.checked_form(request, visitor, files=MOST_FILES, most_bytes=MAX_UPLOAD_BYTES)
-    files = [
-        (one.filename, await one.read())
-        for one in form.getlist("file")
-        if isinstance(one, UploadFile) and one.filename
-    ]
+    try:
+        files = [
+            (one.filename, await one.read())
+            for one in form.getlist("file")
+            if isinstance(one, UploadFile) and one.filename
+        ]
+    finally:
+        await form.close()
     await service.in_thread(
         lambda: acts.add_note(
             service.engine,
