@@ -246,6 +246,7 @@ def _print_view(name: str, recording: Recording, screening: Screening, screener:
     from rich.console import Console
 
     from voiceguard.console import console, cues_view, screening_view, weights_view
+    from voiceguard.evidence.cue_ranges import load_ranges
 
     out = console()
     out.print(screening_view(name, screening))
@@ -257,7 +258,7 @@ def _print_view(name: str, recording: Recording, screening: Screening, screener:
         with Console(stderr=True).status("Measuring acoustic cues (the first time can take a minute)"):
             cues = _cues(recording, screening)
         out.print()
-        out.print(cues_view(cues))
+        out.print(cues_view(cues, load_ranges(screener.detector.folder)))
 
 
 def _cues(recording: Recording, screening: Screening) -> tuple[Cues, ...]:

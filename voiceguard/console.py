@@ -14,6 +14,7 @@ from rich.text import Text
 from voiceguard.verdict import Reason, Verdict
 
 if TYPE_CHECKING:
+    from voiceguard.evidence.cue_ranges import CueRanges, Range
     from voiceguard.evidence.cues import Cues
     from voiceguard.explanation import CueWeight
     from voiceguard.screening import ChannelScreening, Screening
@@ -111,8 +112,8 @@ def screening_view(name: str, screening: Screening) -> RenderableType:
     return Group(*parts)
 
 
-def cues_view(cues: Iterable[Cues]) -> RenderableType:
-    """Lay out the acoustic cues, a column a channel."""
+def cues_view(cues: Iterable[Cues], ranges: CueRanges | None = None) -> RenderableType:
+    """Lay out the acoustic cues, a column a channel, beside the ranges that human and synthetic speech have."""
     from voiceguard.evidence.cues import readings
 
     columns = list(cues)
@@ -121,11 +122,23 @@ def cues_view(cues: Iterable[Cues]) -> RenderableType:
     for index in range(len(columns)):
         table.add_column(f"channel {index}" if len(columns) > 1 else "", justify="right")
     table.add_column("")
+    if ranges is not None:
+        table.add_column("human speech", justify="right")
+        table.add_column("synthetic speech", justify="right")
     for row in zip(*(readings(found) for found in columns), strict=True):
         values = ["–" if reading.value is None else f"{reading.value:.4g}" for reading in row]
-        table.add_row(row[0].label, *values, row[0].unit)
+        told = []
+        if ranges is not None:
+            told = [_range(one.get(row[0].name)) for one in (ranges.human, ranges.synthetic)]
+        table.add_row(row[0].label, *values, row[0].unit, *told)
     note = "Cues help a person to listen; the verdict does not rest on them, and none proves anything alone."
+    if ranges is not None:
+        note += f" Ranges hold nine of ten clips of 3 to 4 s over a {ranges.line}."
     return Group(table, Text(note, style="dim"))
+
+
+def _range(found: Range | None) -> str:
+    return f"{found.low:.3g} to {found.high:.3g}" if found is not None else "–"
 
 
 def weights_view(weights: Iterable[CueWeight]) -> RenderableType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 FORMS = {"light": {"width": 1360, "height": 900}, "dark": {"width": 400, "height": 860}}
+# Wide, narrow, and what is left of the wide one at 200 % zoom.
+SIZES = ((1360, 900), (400, 860), (680, 450))
+MOVES = """[...document.querySelectorAll("*")].filter((one) => {
+  const style = getComputedStyle(one);
+  return style.transitionDuration !== "0s" || style.animationDuration !== "0s";
+}).length"""
 
 
 @pytest.fixture(scope="module")
@@ -104,16 +111,33 @@ def test_axe_finds_nothing_on_any_page(
         page = context.new_page()
         page.set_default_timeout(90_000)
         demonstration.open(page, path)
+        if name == "call":
+            page.keyboard.press("m")
+            page.wait_for_selector(".map img")
         page.evaluate(axe + ";0")
         rules = {"runOnly": RULES}
         violations = page.evaluate("rules => axe.run(document, rules)", rules)["violations"]
         found[name] = [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations]
         # Nothing needs scrolling sideways, but for the tables that say so.
-        if page.evaluate("document.documentElement.scrollWidth - innerWidth") > 0:
-            found[name].append(("overflow", []))
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            if page.evaluate("document.documentElement.scrollWidth - innerWidth") > 0:
+                found[name].append((f"overflow at {width}", []))
+        if page.evaluate(MOVES):
+            found[name].append(("moves", []))
         page.close()
     context.close()
     assert {name: what for name, what in found.items() if what} == {}
+
+
+def test_figures_print_on_one_page(demonstration: Demonstration, browser: Any, signed_in: list[Any]) -> None:
+    context = browser.new_context()
+    context.add_cookies(signed_in)
+    page = context.new_page()
+    demonstration.open(page, "/review/figures")
+    printed = page.pdf(prefer_css_page_size=True)
+    context.close()
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 1
 
 
 @pytest.fixture(scope="session")

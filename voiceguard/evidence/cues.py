@@ -89,12 +89,14 @@ class Reading:
     label: str
     value: float | None
     unit: str
+    name: str
+    """The field of `Cues`, by which ranges are looked up."""
 
 
 def readings(cues: Cues) -> tuple[Reading, ...]:
     """Return the cues with their plain-word names and units, in a fixed order."""
     return tuple(
-        Reading(field.metadata["label"], getattr(cues, field.name), field.metadata["unit"])
+        Reading(field.metadata["label"], getattr(cues, field.name), field.metadata["unit"], field.name)
         for field in dataclasses.fields(cues)
         if "label" in field.metadata
     )

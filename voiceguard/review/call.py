@@ -21,6 +21,7 @@ from voiceguard.audio import RATE_HZ
 from voiceguard.detector import Detector, default_model_dir
 from voiceguard.enforcement import decisions as deciding
 from voiceguard.enforcement.decisions import DecisionError, Made
+from voiceguard.evidence.cue_ranges import load_ranges
 from voiceguard.evidence.cues import Cues, measure_cues, readings
 from voiceguard.evidence.rates import known_rates
 from voiceguard.evidence.wording import verdict_in_words
@@ -41,6 +42,8 @@ router = APIRouter(prefix="/review/calls", route_class=PageRoute, include_in_sch
 _CALL_ID = re.compile("call_[0-9a-f]{32}")
 _OTHERS = 8
 _WEIGHTS_SHOWN = 6
+_PART_BYTES = 1 << 20
+"""A player that asks for all from somewhere gets a minute, and comes back for more."""
 _SEEN = {Action.CALL_VIEWED, Action.CALL_PLAYED, Action.CALL_AUDIO_FETCHED}
 _sounds = sound.Sounds()
 _maps = maps.Maps()
@@ -189,6 +192,7 @@ async def audio(
     headers = {"Accept-Ranges": "bytes", "Cache-Control": "private, no-store"}
     if part is None:
         return Response(data, headers=headers, media_type="audio/wav")
+    part = (part[0], min(part[1], part[0] + _PART_BYTES))
     headers["Content-Range"] = f"bytes {part[0]}-{part[1] - 1}/{len(data)}"
     return Response(data[part[0] : part[1]], 206, headers=headers, media_type="audio/wav")
 
@@ -258,7 +262,12 @@ async def cues(
 
     found, weights = await service.in_thread(_measure)
     return render(
-        request, "cues.html", cues=found, readings=readings(found), weights=weights[:_WEIGHTS_SHOWN]
+        request,
+        "cues.html",
+        cues=found,
+        readings=readings(found),
+        ranges=load_ranges(service.settings.model or default_model_dir()),
+        weights=weights[:_WEIGHTS_SHOWN],
     )
 
 

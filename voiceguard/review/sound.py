@@ -35,19 +35,26 @@ class Sounds:
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Recording] = OrderedDict()
         self._lock = threading.Lock()
+        self._decoding: dict[str, threading.Lock] = {}
 
     def recording(self, recordings: Recordings, sha256: str) -> Recording:
         """Return a recording, decoded."""
         with self._lock:
-            if sha256 in self._kept:
-                self._kept.move_to_end(sha256)
-                return self._kept[sha256]
-        found = decode(recordings.read(sha256))
-        with self._lock:
-            self._kept[sha256] = found
-            while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > _MOST_KEPT_BYTES:
-                self._kept.popitem(last=False)
-        return found
+            mine = self._decoding.setdefault(sha256, threading.Lock())
+        # A page asks for sound, outline and spectrogram at once: one decodes, the others wait for it.
+        with mine:
+            with self._lock:
+                if sha256 in self._kept:
+                    self._kept.move_to_end(sha256)
+                    self._decoding.pop(sha256, None)
+                    return self._kept[sha256]
+            found = decode(recordings.read(sha256))
+            with self._lock:
+                self._decoding.pop(sha256, None)
+                self._kept[sha256] = found
+                while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > _MOST_KEPT_BYTES:
+                    self._kept.popitem(last=False)
+            return found
 
 
 def _size(recording: Recording) -> int:

@@ -160,10 +160,10 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-open();
-
+// The cues last: they keep the server busy for a second or more, and the player must not wait for it.
 const cues = document.querySelector("[data-cues]");
-fetch(`${base}/cues/${channel}`).then(async (answer) => {
+open().finally(async () => {
+  const answer = await fetch(`${base}/cues/${player.dataset.channel}`);
   if (answer.ok) cues.innerHTML = await answer.text();
   else cues.textContent = "The cues can’t be measured just now.";
 });
