@@ -103,7 +103,13 @@ def routes() -> set[tuple[str, str]]:
 
 
 def at(path: str, call_id: str) -> str:
-    filled = {"call_id": call_id, "campaign_id": "campaign_" + "0" * 32, "channel": "0", "index": "0", "seq": "999999"}
+    filled = {
+        "call_id": call_id,
+        "campaign_id": "campaign_" + "0" * 32,
+        "channel": "0",
+        "index": "0",
+        "seq": "999999",
+    }
     filled |= {"name": "nobody", "rest:path": "nothing", "kind": "traceback"}
     filled |= {
         f"{one}_id": f"{one}_{'0' * 32}" for one in ("case", "notice", "message", "provider", "contact")
