@@ -60,15 +60,15 @@ def write_archive(folder: Path, count: int, seed: int) -> int:
         encode(path, clip[start : start + size] * np.float32(rng.uniform(0.5, 1.0)))
         last, last_suffix = path.read_bytes(), suffix
         if chance > 1 - BROKEN_SHARE:
-            path.write_bytes(break_(last, rng))
+            path.write_bytes(break_(last, suffix, rng))
             broken += 1
     return broken
 
 
-def break_(data: bytes, rng: np.random.Generator) -> bytes:
+def break_(data: bytes, suffix: str, rng: np.random.Generator) -> bytes:
     """Return what a crashed recorder, a bad disk or a wrong name leave of a file."""
     kind = int(rng.integers(4))
-    if kind == 0:
+    if kind == 0 or suffix in HEADERLESS:  # any bytes are audio there, but none
         return b""
     if kind == 1:
         return data[: int(rng.integers(1, 24))]
@@ -101,6 +101,7 @@ def _by_ffmpeg(codec: str, container: str, rate_hz: int) -> Callable[[Path, np.n
     return encode
 
 
+HEADERLESS = (".ulaw", ".g722")
 ENCODERS: tuple[tuple[str, Callable[[Path, np.ndarray], None]], ...] = (
     (".wav", _by_soundfile("WAV", "ULAW")),
     (".wav", _by_soundfile("WAV", "ALAW")),

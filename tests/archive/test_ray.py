@@ -65,7 +65,15 @@ def test_two_nodes_give_what_one_machine_gives_and_one_may_be_lost(
     from voiceguard.archive.ray_engine import RayCrew
 
     cluster, workers = nodes
-    crew = RayCrew(worker_settings(SETTINGS))
+
+    class Counting(RayCrew):
+        started = 0
+
+        def start(self):
+            self.started += 1
+            return super().start()
+
+    crew = Counting(worker_settings(SETTINGS))
     assert crew.size() == 2
 
     # Files and output of this machine, paths relative to where the scan is started.
@@ -86,11 +94,13 @@ def test_two_nodes_give_what_one_machine_gives_and_one_may_be_lost(
     with pytest.raises(KeyboardInterrupt):
         scan([f"{prefix}/calls"], f"{prefix}/ray.parquet", SETTINGS, After(10, interrupt), crew=crew)
 
+    before_loss = crew.started
     lose = After(15, lambda: cluster.remove_node(workers[0], allow_graceful=False))
     tally = scan([f"{prefix}/calls"], f"{prefix}/ray.parquet", SETTINGS, lose, crew=crew)
     assert lose.done_before == 10
     assert tally.errors.keys() == {"empty_recording", "unsupported_format"}
-    assert crew.size() == 1, "one node is gone"
+    assert not workers[0].any_processes_alive()
+    assert crew.started == before_loss + 3, "a third worker took the place of the lost one"
     with (
         storage.open_binary(f"{prefix}/local.parquet") as expected,
         storage.open_binary(f"{prefix}/ray.parquet") as found,
