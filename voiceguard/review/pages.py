@@ -76,7 +76,14 @@ class PageRoute(APIRoute):
                     "This address can't be read",
                     "Part of the address has a form that it can't have.",
                 )
-            except (DecisionError, PeopleError, CampaignError, CaseError, NoticeError, TemplateError) as error:
+            except (
+                DecisionError,
+                PeopleError,
+                CampaignError,
+                CaseError,
+                NoticeError,
+                TemplateError,
+            ) as error:
                 response = error_page(request, 409, "That can't be done", f"{error} {error.remedy}")
             except RecordingMissing as error:
                 response = error_page(request, 404, "The recording is missing", f"{error} {error.remedy}")
