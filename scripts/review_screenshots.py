@@ -45,6 +45,10 @@ def main(folder: Path, only: frozenset[str] = frozenset()) -> None:
                     if only and name not in only:
                         continue
                     demo.open(page, path)
+                    if name == "call":
+                        page.keyboard.press("m")
+                        page.wait_for_selector(".map img", timeout=90_000)
+                        page.wait_for_load_state("networkidle")
                     page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
                 context.close()
     shrink(folder)
