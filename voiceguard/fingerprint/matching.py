@@ -29,6 +29,8 @@ BREAK_CODES = 11
 """Codes over which a break in the stretch is looked for (440 ms)."""
 BREAK_BITS = 24.0
 """Mean difference over these codes that breaks a stretch; unrelated codes differ in 32 bits."""
+HOLE_CODES = 6
+"""Codes next to each other in both recordings, none of them in line: another name of another length was said."""
 LEAST_COMMON_S = 1.2
 LEAST_SCORE = 0.57
 """Copies through the worst channels agree better; one text in two like voices agrees worse."""
@@ -39,8 +41,8 @@ EDGE_S = 0.6
 """A stretch that begins or ends this close to a recording's first or last code reaches it."""
 GREETING_S = 3.0
 """Seconds of speech by which two recordings may begin differently, when the rest is the same."""
-GREETED_SHARE = 0.6
-"""Least share of the shorter recording's speech that must then be the same."""
+GREETED_SHARE, GREETED_FILLED = 0.6, 0.9
+"""Least share of the shorter recording's speech that must then be the same, and of the stretch's own speech."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,9 @@ def _along(a: Fingerprint, b: Fingerprint, tempo: float, offset: float) -> Itera
     padded = np.pad(bits, BREAK_CODES // 2, mode="reflect")
     local = np.convolve(padded, np.ones(BREAK_CODES) / BREAK_CODES, "valid")
     same = local <= BREAK_BITS
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], same.astype(np.int8), [0]])))
-    for start, end in zip(edges[::2], edges[1::2], strict=True):
+    # Where only one of the two was taken for speech, nothing is known; where both were, other words were said.
+    hole = np.minimum(np.diff(on_line), np.diff(partner)) > HOLE_CODES
+    for start, end in _runs(same, hole):
         if (end - start) * CODE_S < LEAST_COMMON_S:
             continue
         middle = float(a.places[on_line[(start + end) // 2]])
@@ -159,6 +162,14 @@ def _along(a: Fingerprint, b: Fingerprint, tempo: float, offset: float) -> Itera
             tempo=tempo,
             offset=offset + tempo * middle,
         )
+
+
+def _runs(same: np.ndarray, hole: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Give the first place of each run of ``same`` and the one after its last; a hole lies between two places."""
+    joined = same[:-1] & same[1:] & ~hole
+    starts = same & ~np.concatenate([[False], joined])
+    ends = same & ~np.concatenate([joined, [False]])
+    yield from zip(np.flatnonzero(starts).tolist(), (np.flatnonzero(ends) + 1).tolist(), strict=True)
 
 
 def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool:
@@ -178,7 +189,9 @@ def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool
         return False
     if before.min() <= EDGE_S:
         return True
-    return bool(before.max() <= GREETING_S and stretch.codes >= GREETED_SHARE * shorter)
+    filled = stretch.codes / (np.subtract(stretch.last, stretch.first) + 1).max()
+    long_enough = stretch.codes >= GREETED_SHARE * shorter and filled >= GREETED_FILLED
+    return bool(before.max() <= GREETING_S and long_enough)
 
 
 def _score(stretch: _Stretch) -> float:
