@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from voiceguard.errors import RecordingsUnavailable
-from voiceguard.screening import ChannelScreening, Quality, Screening, Segment, Window
+from voiceguard.screening import ChannelScreening, Screening
 from voiceguard.store import figures, schema
 from voiceguard.store.recordings import Recordings
-from voiceguard.verdict import Reason, Verdict
+from voiceguard.verdict import Verdict
 
 # Built once: to build a statement takes as long as to run it.
 _INSERT_CALL = sa.insert(schema.calls).returning(schema.calls.c.seq)
@@ -246,20 +246,7 @@ def _from_row(row: sa.Row[tuple[Any, ...]]) -> tuple[Call, Screening]:
         model=values["s_model"],
         threshold=values["s_threshold"],
         review_threshold=values["s_review_threshold"],
-        channels=tuple(_channel(channel) for channel in values["s_channels"]),
+        channels=tuple(ChannelScreening.from_plain(channel) for channel in values["s_channels"]),
         deciding_channel=values["s_deciding_channel"],
     )
     return call, screening
-
-
-def _channel(values: dict[str, Any]) -> ChannelScreening:
-    return ChannelScreening(
-        channel=values["channel"],
-        verdict=Verdict(values["verdict"]),
-        reason=Reason(values["reason"]) if values["reason"] else None,
-        score=values["score"],
-        probability=values["probability"],
-        windows=tuple(Window(**window) for window in values["windows"]),
-        speech=tuple(Segment(**segment) for segment in values["speech"]),
-        quality=Quality(**values["quality"]),
-    )
