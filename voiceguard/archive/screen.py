@@ -84,6 +84,8 @@ def load(model_dir: Path | None, device: str | None, *, keep_screenings: bool = 
     screener = Screener.load(model_dir)
     if device is not None:
         try:
+            import torch  # noqa: F401 (where nothing is there, torch is what to name)
+
             from voiceguard.archive.torch_detector import Batched
         except ModuleNotFoundError as error:
             raise DeviceUnavailable(

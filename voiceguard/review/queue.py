@@ -164,7 +164,7 @@ async def save_view(request: Request, service: ServiceDep, visitor: Reader) -> R
             lambda: views.save(service.engine, visitor.user.id, text(form, "name"), listed, now)
         )
     except views.ViewError as error:
-        raise Refused(409, "The view was not saved", f"{error} {error.remedy}") from None
+        raise Refused(409, "The view was not saved", str(error)) from None
     return see_other(f"/review?{listed}" if listed else "/review")
 
 

@@ -38,27 +38,37 @@ def connect(url: str, *, durable: bool = True, pool_size: int = 20) -> sa.Engine
         False only for what may be lost in a power cut (SQLite: ``synchronous=OFF``).
     pool_size
         Most connections held at once.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        The database's driver is not installed.
     """
     parsed = sa.make_url(url)
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed, durable=durable, pool_size=pool_size)
-    return sa.create_engine(
-        parsed,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=BUSY_TIMEOUT_S,
-        pool_pre_ping=True,  # a restarted server must not cost the next request
-        # A server that vanished without a word must not hold a request for the minutes TCP would wait.
-        connect_args={
-            "connect_timeout": 5,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 10_000,
-        },
-    )
+    try:
+        return sa.create_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=BUSY_TIMEOUT_S,
+            pool_pre_ping=True,  # a restarted server must not cost the next request
+            # A server that vanished without a word must not hold a request for the minutes TCP would wait.
+            connect_args={
+                "connect_timeout": 5,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 10_000,
+            },
+        )
+    except ModuleNotFoundError as error:
+        raise DatabaseUnavailable(
+            f"PostgreSQL needs {error.name}: pip install 'voiceguard-screening[postgres]'."
+        ) from error
 
 
 def _sqlite(url: sa.URL, *, durable: bool, pool_size: int) -> sa.Engine:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from voiceguard.errors import VoiceGuardError
 from voiceguard.store.engine import writing
 from voiceguard.store.review_schema import saved_views
 
@@ -17,11 +16,8 @@ MOST_QUERY_CHARS = 2000
 _views = saved_views.c
 
 
-class ViewError(VoiceGuardError):
-    """The view can't be saved."""
-
-    code = "view_error"
-    remedy = "Give it a name that none of your views has, or delete one."
+class ViewError(ValueError):
+    """The view can't be saved; the text says why, for the person who wanted to."""
 
 
 @dataclass(frozen=True)
