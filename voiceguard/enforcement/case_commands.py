@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
-import sqlalchemy as sa
 import typer
 from rich.table import Table
 
 from voiceguard.console import console, visible
-from voiceguard.errors import VoiceGuardError
-from voiceguard.settings import Settings
+from voiceguard.enforcement.opening import WRONG_USE, fail, opened
 
 case_app = typer.Typer(
     help="Cases: what enforcement builds of calls and campaigns.", no_args_is_help=True, rich_markup_mode=None
 )
-
-_FAILED, _WRONG_USE = 1, 2
 
 
 @case_app.command("list")
@@ -31,7 +25,7 @@ def list_cases(
     from voiceguard.store import cases
     from voiceguard.store.engine import reading
 
-    with _database() as (engine, _), reading(engine) as connection:
+    with opened() as (engine, _), reading(engine) as connection:
         found = cases.page(connection, state=None, limit=limit)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("number", "id", "title", "state", "owner", "notices", "waiting"):
@@ -63,7 +57,7 @@ def export(
     from voiceguard.store.recordings import Recordings
 
     part = output.with_name(f".{output.name}.part")
-    with _database() as (engine, settings):
+    with opened() as (engine, settings):
         recordings = Recordings(settings.recordings_url, settings.data_dir)
         try:
             with part.open("wb") as file:
@@ -71,7 +65,7 @@ def export(
                 transfer.export_case(engine, recordings, key, case, file, actor=audit.operator())
             part.replace(output)
         except OSError as error:
-            _fail(f"can't write {output}: {error.strerror or error}", _WRONG_USE)
+            fail(f"can't write {output}: {error.strerror or error}", WRONG_USE)
         finally:
             part.unlink(missing_ok=True)
         typer.echo(f"{output}, signed by the key {key.public.fingerprint}")
@@ -93,7 +87,7 @@ def import_(
     from voiceguard.store import audit
     from voiceguard.store.recordings import Recordings
 
-    with _database() as (engine, settings):
+    with opened() as (engine, settings):
         made = transfer.import_case(
             engine,
             Recordings(settings.recordings_url, settings.data_dir),
@@ -109,31 +103,3 @@ def import_(
         f"{made.calls} calls are new, {made.known_calls} were here; signed by the key {made.signed_by}",
         err=True,
     )
-
-
-@contextlib.contextmanager
-def _database() -> Iterator[tuple[sa.Engine, Settings]]:
-    """Open the database of the settings; an error of VoiceGuard's ends the command with its remedy."""
-    from voiceguard.store import migrate
-    from voiceguard.store.engine import connect
-
-    try:
-        settings = Settings()
-    except ValueError as error:
-        _fail(str(error), _WRONG_USE)
-    engine = None
-    try:
-        engine = connect(settings.database_url)
-        if engine.dialect.name == "sqlite":
-            migrate.upgrade(engine)
-        yield engine, settings
-    except VoiceGuardError as error:
-        _fail(f"{error} {error.remedy}")
-    finally:
-        if engine is not None:
-            engine.dispose()
-
-
-def _fail(message: str, code: int = _FAILED) -> NoReturn:
-    typer.echo(f"voiceguard: {message}", err=True)
-    raise typer.Exit(code)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
-import sqlalchemy as sa
 import typer
 from rich.table import Table
 
 from voiceguard.console import console, signed, visible
 from voiceguard.enforcement import changes
-from voiceguard.errors import VoiceGuardError
-from voiceguard.settings import Settings
-from voiceguard.store import audit, calls, campaign_views, cursors, migrate
+from voiceguard.enforcement.opening import WRONG_USE, fail, opened
+from voiceguard.store import audit, calls, campaign_views, cursors
 from voiceguard.store.campaign_views import Campaign, Filter
-from voiceguard.store.engine import connect, reading
+from voiceguard.store.engine import reading
 from voiceguard.verdict import Verdict
 
 campaign_app = typer.Typer(
     help="Campaigns: calls that carry the same recording.", no_args_is_help=True, rich_markup_mode=None
 )
 
-_FAILED, _WRONG_USE = 1, 2
 _COPIES_SHOWN = 20
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -47,9 +42,9 @@ def list_campaigns(
     try:
         before_seq = cursors.decode(cursor) if cursor is not None else None
     except ValueError as error:
-        _fail(str(error), _WRONG_USE)
+        fail(str(error), WRONG_USE)
     wanted = Filter(verdict=verdict, least_calls=min_calls)
-    with _database() as engine, reading(engine) as connection:
+    with opened() as (engine, _), reading(engine) as connection:
         found = campaign_views.page(connection, wanted, before_seq=before_seq, limit=limit + 1)
     shown = found[:limit]
     following = cursors.encode(shown[-1].seq) if len(found) > limit else None
@@ -85,10 +80,10 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a campaign with its copies, its latest calls and its history."""
-    with _database() as engine, reading(engine) as connection:
+    with opened() as (engine, _), reading(engine) as connection:
         found = campaign_views.get(connection, campaign)
         if found is None:
-            _fail(f"Expected a campaign's id, got {campaign}.")
+            fail(f"Expected a campaign's id, got {campaign}.")
         copies = campaign_views.copies(connection, found.seq, limit=_COPIES_SHOWN)
         history = campaign_views.history(connection, found.seq)
         latest = calls.page(connection, calls.Filter(campaign_id=found.id), before_seq=None, limit=limit)
@@ -164,7 +159,7 @@ def merge(
     by: By = None,
 ) -> None:
     """Make several campaigns one; the oldest id survives and the others go on answering."""
-    with _database() as engine:
+    with opened() as (engine, _):
         survivor = changes.merge(engine, campaigns, actor=by or audit.operator(), reason=reason, now=_now())
     typer.echo(survivor)
 
@@ -182,7 +177,7 @@ def split(
     by: By = None,
 ) -> None:
     """Move some recordings, with all their calls, into a campaign of their own, which stays apart."""
-    with _database() as engine:
+    with opened() as (engine, _):
         new_id = changes.split(engine, campaign, out, actor=by or audit.operator(), reason=reason, now=_now())
     typer.echo(new_id)
 
@@ -197,10 +192,10 @@ def announce(
     by: By = None,
 ) -> None:
     """Teach a network's own announcement, so that it makes no campaign; without FILE, list what is known."""
-    with _database() as engine:
+    with opened() as (engine, _):
         if forget is not None:
             if not changes.forget(engine, forget, actor=by or audit.operator()):
-                _fail(f"Expected the name of a known announcement, got {forget}.")
+                fail(f"Expected the name of a known announcement, got {forget}.")
             typer.echo(f"Forgot {forget}.")
         elif file is None:
             table = Table(box=None, pad_edge=False, header_style="bold")
@@ -222,29 +217,9 @@ def _print_of(file: Path) -> Any:
     from voiceguard.vad import speech_frames
 
     if not file.is_file():
-        _fail(f"No such file: {file}", _WRONG_USE)
+        fail(f"No such file: {file}", WRONG_USE)
     samples = decode(file).channels[0]
     return compute(samples, speech_frames(samples))
-
-
-@contextlib.contextmanager
-def _database() -> Iterator[sa.Engine]:
-    """Open the database of the settings; an error of VoiceGuard's ends the command with its remedy."""
-    try:
-        settings = Settings()
-    except ValueError as error:
-        _fail(str(error), _WRONG_USE)
-    engine = None
-    try:
-        engine = connect(settings.database_url)
-        if engine.dialect.name == "sqlite":
-            migrate.upgrade(engine)
-        yield engine
-    except VoiceGuardError as error:
-        _fail(f"{error} {error.remedy}")
-    finally:
-        if engine is not None:
-            engine.dispose()
 
 
 def _document(campaign: Campaign) -> dict[str, Any]:
@@ -257,11 +232,6 @@ def _document(campaign: Campaign) -> dict[str, Any]:
 def _plain(record: Any) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(record), default=str))
     return plain
-
-
-def _fail(message: str, code: int = _FAILED) -> NoReturn:
-    typer.echo(f"voiceguard: {message}", err=True)
-    raise typer.Exit(code)
 
 
 def _now() -> dt.datetime:

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from voiceguard.api import commands, custody
 from voiceguard.audio import RATE_HZ, Recording, decode
-from voiceguard.enforcement import campaigns
+from voiceguard.enforcement import campaigns, storing
 from voiceguard.enforcement import decisions as deciding
 from voiceguard.enforcement.decisions import Choice
 from voiceguard.errors import VoiceGuardError
@@ -34,9 +34,6 @@ from voiceguard.settings import Settings
 from voiceguard.shipped import shipped
 from voiceguard.store import (
     audit,
-    calls,
-    commitments,
-    decisions,
     keys,
     migrate,
     models,
@@ -121,15 +118,17 @@ class _Week:
             upload.write(audio)
             self.recordings.put(upload)
         found = campaigns.look_up(self.engine, screening, print_)
-        with writing(self.engine) as connection:
-            calls.claim(connection, self.recordings, screening)
-            joined = campaigns.join(connection, call, screening, found, sizes=self.settings.campaign_sizes)
-            calls.insert_claimed(
-                connection, call, screening, campaign_id=joined.campaign_id, announcement=joined.announcement
-            )
-            decisions.enrol(connection, call.id, screening, random_share=self.settings.review_random_share)
-            acts = commitments.received(call, screening, actor=key.id, carrier=key.carrier_name)
-            audit.append(connection, *acts)
+        storing.commit(
+            self.engine,
+            self.recordings,
+            call,
+            screening,
+            found,
+            actor=key.id,
+            carrier=key.carrier_name,
+            sizes=self.settings.campaign_sizes,
+            random_share=self.settings.review_random_share,
+        )
 
     def screened(self, audio: bytes) -> tuple[Screening, Fingerprint | None]:
         """Screen a recording for real."""

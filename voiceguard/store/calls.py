@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from voiceguard.errors import RecordingsUnavailable
 from voiceguard.screening import ChannelScreening, Screening
 from voiceguard.store import figures, schema
+from voiceguard.store.engine import INSERTS
 from voiceguard.store.recordings import Recordings
 from voiceguard.verdict import Verdict
 
@@ -25,10 +25,7 @@ _CLAIM_RECORDING = {
     name: statement.on_conflict_do_update(
         index_elements=[schema.recordings.c.sha256], set_={"size_bytes": statement.excluded.size_bytes}
     )
-    for name, statement in (
-        ("sqlite", sqlite.insert(schema.recordings)),
-        ("postgresql", postgresql.insert(schema.recordings)),
-    )
+    for name, statement in ((name, insert(schema.recordings)) for name, insert in INSERTS.items())
 }
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from voiceguard.store import figures, schema
 from voiceguard.store.decisions import OUTCOMES, Action, Consent, NewDecision, Stage, State, Why
+from voiceguard.store.engine import INSERTS
 
 _reviews, _decisions, _calls = schema.reviews.c, schema.decisions.c, schema.calls.c
 _screenings, _standing = schema.screenings.c, schema.campaign_reviews.c
@@ -190,7 +190,7 @@ def _copy_rows(
 def _stand(
     connection: sa.Connection, campaign_seq: int, outcome: str, new: NewDecision, calls: int, version: int
 ) -> None:
-    insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    insert = INSERTS[connection.dialect.name]
     values = {"outcome": outcome, "consent": new.consent.value, "calls": calls, "version": version + 1}
     connection.execute(
         insert(schema.campaign_reviews)

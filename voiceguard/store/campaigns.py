@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from voiceguard.fingerprint import VERSION, Fingerprint
 from voiceguard.store import schema, similar
+from voiceguard.store.engine import INSERTS
 
 MOST_INDEXED = 24
 """So many copies of one campaign are in the look-up index before only those with something new are added."""
@@ -88,13 +88,10 @@ _COUNT_CALL = (
 )
 _carriers = schema.campaign_carriers.c
 _COUNT_FOR_CARRIER = {
-    name: statement.on_conflict_do_update(
+    name: insert(schema.campaign_carriers).on_conflict_do_update(
         index_elements=[_carriers.carrier_id, _carriers.campaign_seq], set_={"calls": _carriers.calls + 1}
     )
-    for name, statement in (
-        ("sqlite", sqlite.insert(schema.campaign_carriers)),
-        ("postgresql", postgresql.insert(schema.campaign_carriers)),
-    )
+    for name, insert in INSERTS.items()
 }
 _OFFER_BEST = (
     sa.update(schema.campaigns)
@@ -323,9 +320,9 @@ def apart(connection: sa.Connection, seqs: Collection[int]) -> set[frozenset[int
 
 def set_apart(connection: sa.Connection, one: int, other: int) -> None:
     """Keep two campaigns from ever being joined by a call."""
-    dialect: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    insert = INSERTS[connection.dialect.name]
     connection.execute(
-        dialect(schema.campaigns_apart)
+        insert(schema.campaigns_apart)
         .values(low_seq=min(one, other), high_seq=max(one, other))
         .on_conflict_do_nothing()
     )

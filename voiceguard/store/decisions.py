@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from voiceguard.screening import Screening
 from voiceguard.store import figures, schema
+from voiceguard.store.engine import INSERTS
 from voiceguard.verdict import Verdict
 
 _reviews, _decisions, _calls = schema.reviews.c, schema.decisions.c, schema.calls.c
@@ -205,7 +205,7 @@ def locked(connection: sa.Connection, call_id: str) -> Review | None:
     ).one_or_none()
     if found is None:
         return None
-    insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    insert = INSERTS[connection.dialect.name]
     connection.execute(
         insert(schema.reviews)
         .values(

@@ -11,15 +11,18 @@ import contextlib
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from voiceguard.errors import DatabaseUnavailable, StorageFull
 
+INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+"""By dialect, the insert that knows ON CONFLICT; each dialect has a class of its own for it."""
 BUSY_TIMEOUT_S = 5.0
 """How long a writer waits for another one, or for a free connection, before it gives up."""
 

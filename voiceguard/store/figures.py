@@ -10,9 +10,9 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from voiceguard.store import schema
+from voiceguard.store.engine import INSERTS
 from voiceguard.store.review_schema import figures
 from voiceguard.verdict import Verdict
 
@@ -31,7 +31,7 @@ def _adding(insert: Any) -> Any:
     return insert.on_conflict_do_update(index_elements=list(_KEY), set_=sums)
 
 
-_ADD = {"sqlite": _adding(sqlite.insert(figures)), "postgresql": _adding(postgresql.insert(figures))}
+_ADD = {name: _adding(insert(figures)) for name, insert in INSERTS.items()}
 # Built once: to build a statement takes as long as to run it.
 
 
@@ -93,8 +93,8 @@ def count_outcomes(
         # Two transactions that change several rows take their locks in one order.
         .order_by(*labelled)
     )
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    connection.execute(_adding(dialect.insert(figures).from_select([*_KEY, *sums], query)))
+    insert = INSERTS[connection.dialect.name]
+    connection.execute(_adding(insert(figures).from_select([*_KEY, *sums], query)))
 
 
 def day_of(connection: sa.Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:

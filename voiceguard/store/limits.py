@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 from limits import RateLimitItem
-from sqlalchemy.dialects import postgresql, sqlite
 
-from voiceguard.store.engine import connect, writing
+from voiceguard.store.engine import INSERTS, connect, writing
 from voiceguard.store.schema import rate_limits
 
 _old = rate_limits.c
@@ -21,17 +20,16 @@ _END = sa.bindparam("ends", type_=_old.expires_at.type)
 # An end further away than one window was written before the clock was set back.
 _OVER = sa.or_(_old.expires_at <= sa.bindparam("now", type_=_old.expires_at.type), _old.expires_at > _END)
 _HIT = {
-    name: statement.on_conflict_do_update(
+    name: insert(rate_limits)
+    .on_conflict_do_update(
         index_elements=[_old.key],
         set_={
             "hits": sa.case((_OVER, 1), else_=_old.hits + 1),
             "expires_at": sa.case((_OVER, _END), else_=_old.expires_at),
         },
-    ).returning(_old.hits, _old.expires_at)
-    for name, statement in (
-        ("sqlite", sqlite.insert(rate_limits)),
-        ("postgresql", postgresql.insert(rate_limits)),
     )
+    .returning(_old.hits, _old.expires_at)
+    for name, insert in INSERTS.items()
 }
 
 

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from voiceguard.store.case_schema import messages, notices
-from voiceguard.store.engine import reading, writing
+from voiceguard.store.engine import INSERTS, reading, writing
 from voiceguard.store.schema import new_id
 
 LEASE = dt.timedelta(seconds=120)
@@ -83,7 +82,7 @@ class Message(NewMessage):
 
 def enqueue(connection: sa.Connection, new: NewMessage, *, now: dt.datetime) -> bool:
     """Write a message in the caller's transaction; False if there is one for the same purpose."""
-    insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    insert = INSERTS[connection.dialect.name]
     statement = insert(messages).values(
         id=new_id("message"),
         purpose=new.purpose,
