@@ -12,6 +12,7 @@ import soundfile
 
 from tests.archive.test_scan import After, interrupt
 from voiceguard.archive import storage
+from voiceguard.archive.links import Lost
 from voiceguard.archive.progress import Progress
 from voiceguard.archive.scan import ScanSettings, scan, worker_settings
 from voiceguard.audio import RATE_HZ
@@ -62,18 +63,33 @@ def calls(tmp_path: Path, archive: Path, speech_pieces: list) -> Path:
 def test_two_nodes_give_what_one_machine_gives_and_one_may_be_lost(
     nodes, calls: Path, tmp_path: Path, s3_url: str
 ):
+    import ray
+
     from voiceguard.archive.ray_engine import RayCrew
 
     cluster, workers = nodes
 
-    class Counting(RayCrew):
-        started = 0
+    class Watched(RayCrew):
+        def __init__(self, settings) -> None:
+            super().__init__(settings)
+            self.links: list = []
+            self.lost: list[Lost] = []
 
         def start(self):
-            self.started += 1
-            return super().start()
+            link = super().start()
+            receive = link.receive
 
-    crew = Counting(worker_settings(SETTINGS))
+            def watched():
+                message = receive()
+                if isinstance(message, Lost):
+                    self.lost.append(message)
+                return message
+
+            link.receive = watched
+            self.links.append(link)
+            return link
+
+    crew = Watched(worker_settings(SETTINGS))
     assert crew.size() == 2
 
     # Files and output of this machine, paths relative to where the scan is started.
@@ -94,13 +110,21 @@ def test_two_nodes_give_what_one_machine_gives_and_one_may_be_lost(
     with pytest.raises(KeyboardInterrupt):
         scan([f"{prefix}/calls"], f"{prefix}/ray.parquet", SETTINGS, After(10, interrupt), crew=crew)
 
-    before_loss = crew.started
-    lose = After(15, lambda: cluster.remove_node(workers[0], allow_graceful=False))
+    crew.links.clear()
+
+    def lose_a_node() -> None:
+        # Both actors are up: one that is lost while it starts, Ray itself would start elsewhere.
+        answers = [link.pending for link in crew.links if link.pending is not None]
+        assert len(crew.links) == 2
+        ray.wait(answers, num_returns=len(answers))
+        cluster.remove_node(workers[0], allow_graceful=False)
+
+    lose = After(15, lose_a_node)
     tally = scan([f"{prefix}/calls"], f"{prefix}/ray.parquet", SETTINGS, lose, crew=crew)
     assert lose.done_before == 10
     assert tally.errors.keys() == {"empty_recording", "unsupported_format"}
     assert not workers[0].any_processes_alive()
-    assert crew.started == before_loss + 3, "a third worker took the place of the lost one"
+    assert len(crew.lost) == 1, "its worker, whose file another one took over"
     with (
         storage.open_binary(f"{prefix}/local.parquet") as expected,
         storage.open_binary(f"{prefix}/ray.parquet") as found,
