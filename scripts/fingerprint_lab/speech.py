@@ -105,12 +105,13 @@ class Spoken:
 
 
 def robocalls(count: int, variants: int) -> list[Spoken]:
-    """Write ``count`` texts: scripts in turn over the voices, each with ``variants`` sets of names.
+    """Write ``count`` texts: scripts in turn over the voices, each with up to ``variants`` sets of names.
 
     Names stand at the beginning, in the middle and near the end of a script.
     """
     rng = np.random.default_rng(7)
     made: list[Spoken] = []
+    drawn: set[tuple[str, str]] = set()
     script = 0
     while len(made) < count:
         engine, voice = VOICES[script % len(VOICES)]
@@ -125,7 +126,9 @@ def robocalls(count: int, variants: int) -> list[Spoken]:
                 f"Hello {first}, this is {second} from {company}. We are calling because {reason}. {asks[0]} "
                 f"Again, this is {second} for {first}. {asks[1]} Thank you from {other}."
             )
-            made.append(Spoken(engine, voice, script, text))
+            if (voice, text) not in drawn:  # the same names once more would be a copy
+                drawn.add((voice, text))
+                made.append(Spoken(engine, voice, script, text))
         script += 1
     return made[:count]
 

@@ -37,6 +37,10 @@ LEAST_SCORE = 0.57
 LEAST_SHARE, LEAST_ALONE_S = 0.5, 4.0
 """A stretch covers this share of the shorter recording, or it lasts so long: one message may end with the words
 that another one begins with."""
+BESIDE = (0, -3, -2, -1, 1, 2, 3)
+"""Lines tried beside a stretch's own, in codes."""
+BESIDE_SHARE = 0.45
+"""Share of a stretch's differing bits that the best of these may spare it."""
 EDGE_S = 0.6
 """A stretch that begins or ends this close to a recording's first or last code reaches it."""
 GREETING_S = 3.0
@@ -69,6 +73,7 @@ class _Stretch:
     differing_bits: float
     tempo: float
     offset: float
+    """Of the line at the first recording's start."""
 
 
 def match(a: Fingerprint, b: Fingerprint) -> Match | None:
@@ -86,10 +91,11 @@ def match(a: Fingerprint, b: Fingerprint) -> Match | None:
     if a.version != b.version or len(a.codes) == 0 or len(b.codes) == 0:
         return None
     for stretch in stretches_of(a, b):
-        if _is_one_recording(stretch, a, b):
+        if _is_one_recording(stretch, a, b) and _is_straight(stretch, a, b):
+            middle = float(a.places[(stretch.first[0] + stretch.last[0]) // 2])
             return Match(
                 common_s=round(stretch.codes * CODE_S, 2),
-                offset_s=round(stretch.offset * CODE_S, 2),
+                offset_s=round((stretch.offset + stretch.tempo * middle) * CODE_S, 2),
                 tempo=round(1 + stretch.tempo, 4),
                 score=round(_score(stretch), 3),
             )
@@ -129,39 +135,49 @@ def stretches_of(a: Fingerprint, b: Fingerprint) -> Iterator[_Stretch]:
 
 def _along(a: Fingerprint, b: Fingerprint, tempo: float, offset: float) -> Iterator[_Stretch]:
     """Walk one line and give its unbroken stretches."""
-    index_b = np.full(int(b.places[-1]) + 2, -1)
-    index_b[b.places] = np.arange(len(b.places))
-    expected = a.places * (1 + tempo) + offset
-    below = np.floor(expected).astype(np.int64)
-    nearest = np.stack([below, below + 1])
-    inside = (nearest >= 0) & (nearest < len(index_b))
-    candidates = np.where(inside, index_b[np.where(inside, nearest, 0)], -1)
-    distances = np.bitwise_count(a.codes ^ b.codes[candidates])
-    bits = np.where(candidates >= 0, distances, 2 * CODE_BITS)
-    which = bits.argmin(axis=0)
-    bits = bits[which, np.arange(len(below))]
+    bits, candidates = _differing(a, b, tempo, offset)
     on_line = np.flatnonzero(bits <= CODE_BITS)
     if len(on_line) < BREAK_CODES:
         return
     bits = bits[on_line].astype(np.float64)
-    partner = candidates[which[on_line], on_line]
-    padded = np.pad(bits, BREAK_CODES // 2, mode="reflect")
-    local = np.convolve(padded, np.ones(BREAK_CODES) / BREAK_CODES, "valid")
-    same = local <= BREAK_BITS
+    partner = candidates[on_line]
+    same = _local_mean(bits) <= BREAK_BITS
     # Where only one of the two was taken for speech, nothing is known; where both were, other words were said.
     hole = np.minimum(np.diff(on_line), np.diff(partner)) > HOLE_CODES
     for start, end in _runs(same, hole):
         if (end - start) * CODE_S < LEAST_COMMON_S:
             continue
-        middle = float(a.places[on_line[(start + end) // 2]])
         yield _Stretch(
             first=(int(on_line[start]), int(partner[start])),
             last=(int(on_line[end - 1]), int(partner[end - 1])),
             codes=int(end - start),
             differing_bits=float(bits[start:end].mean()),
             tempo=tempo,
-            offset=offset + tempo * middle,
+            offset=offset,
         )
+
+
+def _differing(a: Fingerprint, b: Fingerprint, tempo: float, offset: float) -> tuple[np.ndarray, np.ndarray]:
+    """Compare the first recording's codes with those along a line: differing bits, and places in ``b.codes``.
+
+    Where the line falls between two codes, the nearer in bits counts; where there is none, all bits and more differ.
+    """
+    index_b = np.full(int(b.places[-1]) + 2, -1)
+    index_b[b.places] = np.arange(len(b.places))
+    below = np.floor(a.places * (1 + tempo) + offset).astype(np.int64)
+    nearest = np.stack([below, below + 1])
+    inside = (nearest >= 0) & (nearest < len(index_b))
+    candidates = np.where(inside, index_b[np.where(inside, nearest, 0)], -1)
+    distances = np.bitwise_count(a.codes ^ b.codes[candidates])
+    bits = np.where(candidates >= 0, distances, 2 * CODE_BITS)
+    which, columns = bits.argmin(axis=0), np.arange(len(below))
+    return bits[which, columns], candidates[which, columns]
+
+
+def _local_mean(bits: np.ndarray) -> np.ndarray:
+    """Mean over ``BREAK_CODES`` around each code."""
+    padded = np.pad(bits, BREAK_CODES // 2, mode="reflect")
+    return np.convolve(padded, np.ones(BREAK_CODES) / BREAK_CODES, "valid")
 
 
 def _runs(same: np.ndarray, hole: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -192,6 +208,21 @@ def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool
     filled = stretch.codes / (np.subtract(stretch.last, stretch.first) + 1).max()
     long_enough = stretch.codes >= GREETED_SHARE * shorter and filled >= GREETED_FILLED
     return bool(before.max() <= GREETING_S and long_enough)
+
+
+def _is_straight(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool:
+    """Tell whether no line beside the stretch's own fits parts of it better.
+
+    Another name that takes a little longer moves all that follows it, and a slanted line may make do with the parts
+    before and after.
+    """
+    own, *others = (
+        _local_mean(np.minimum(_differing(a, b, stretch.tempo, stretch.offset + shift)[0], CODE_BITS / 2))
+        for shift in BESIDE
+    )
+    codes = slice(stretch.first[0], stretch.last[0] + 1)
+    best = np.minimum.reduce([own, *others])
+    return bool(best[codes].sum() >= (1 - BESIDE_SHARE) * own[codes].sum())
 
 
 def _score(stretch: _Stretch) -> float:
