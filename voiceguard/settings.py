@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import limits
 from cryptography import x509
@@ -41,6 +42,18 @@ def _notice_hours(value: dict[str, float]) -> dict[str, float]:
     return defaults | value
 
 
+def _issuer(value: str | None) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    at_home = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if not parts.hostname or parts.query or parts.fragment or len(value) > 255:
+        raise ValueError("expected an issuer such as https://id.example.org/realms/staff")
+    if parts.scheme != "https" and not (parts.scheme == "http" and at_home):
+        raise ValueError("expected an issuer that begins with https://")
+    return value
+
+
 def _certificates(value: Path | None) -> Path | None:
     if value is not None:
         read_certificates(value)
@@ -62,7 +75,10 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
 class Settings(BaseSettings):
     """VoiceGuard's settings; every field is ``VOICEGUARD_`` and its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="VOICEGUARD_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="VOICEGUARD_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+    # hide_input_in_errors: what is wrong is printed and logged, and some of what is set is secret.
 
     data_dir: Path = Field(
         default=Path("voiceguard-data"), description="Folder for what has no place of its own."
@@ -166,6 +182,54 @@ class Settings(BaseSettings):
         default=False,
         description="Whether people reach the review pages over https only: their cookie then goes nowhere else.",
     )
+    password_sign_in: bool = Field(
+        default=True,
+        description="Whether people may sign in by a password of VoiceGuard's; only with OIDC can it be off.",
+    )
+    oidc_issuer: Annotated[str | None, AfterValidator(_issuer)] = Field(
+        default=None,
+        description="Issuer of the OpenID Connect service that people may sign in by, as its discovery document "
+        "says it; without it there is no such sign-in.",
+    )
+    oidc_client_id: str | None = Field(
+        default=None, description="Name under which that service knows VoiceGuard."
+    )
+    oidc_client_secret: SecretStr | None = Field(default=None, description="Secret that goes with it.")
+    oidc_client_secret_file: Path | None = Field(
+        default=None, description="File that holds the secret, instead of the variable."
+    )
+    oidc_name: str = Field(
+        default="your work account",
+        min_length=1,
+        max_length=60,
+        description="What the sign-in page calls it: Sign in with …",
+    )
+    oidc_scopes: str = Field(
+        default="openid profile",
+        pattern=r"(^|\s)openid(\s|$)",
+        description="Scopes that are asked for; openid is one of them.",
+    )
+    oidc_role_claim: str = Field(
+        default="groups",
+        min_length=1,
+        description="Claim of the ID token that decides the role; of a claim within a claim, both with a dot between.",
+    )
+    oidc_roles: dict[str, Literal["auditor", "analyst", "supervisor", "admin"]] = Field(
+        default={},
+        description="JSON: by a value of that claim, the role it gives: auditor, analyst, supervisor or admin.",
+    )
+    oidc_name_claim: str = Field(
+        default="preferred_username",
+        min_length=1,
+        description="Claim of the ID token that a new account is named after.",
+    )
+    oidc_acr: list[str] = Field(
+        default=[],
+        description="JSON: values of the ID token's acr, of which one is asked for and must be there.",
+    )
+    oidc_amr: list[str] = Field(
+        default=[], description="JSON: values of the ID token's amr, of which one must be there, such as mfa."
+    )
     webhook_allow_private: bool = Field(
         default=False,
         description="Whether webhooks may go to addresses that are not public, and over plain http.",
@@ -173,7 +237,8 @@ class Settings(BaseSettings):
     agency: str = Field(default="The enforcement office", description="Who sends notices, as they say it.")
     public_url: str = Field(
         default="",
-        description="Address at which others reach this service, for the links in notices; by default host and port.",
+        description="Address at which others reach this service, for links in notices and for OIDC; by default host "
+        "and port.",
     )
     notice_hours: Annotated[dict[str, PositiveFloat], AfterValidator(_notice_hours)] = Field(
         default={},
@@ -234,4 +299,20 @@ class Settings(BaseSettings):
     def _roots_with_authority(self) -> Settings:
         if (self.timestamp_url is None) != (self.timestamp_roots is None):
             raise ValueError("expected timestamp_url and timestamp_roots together: a stamp must be checked")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_oidc(self) -> Settings:
+        if self.oidc_issuer is None:
+            if self.oidc_client_id is not None:
+                raise ValueError("expected oidc_issuer with oidc_client_id")
+            if not self.password_sign_in:
+                raise ValueError("expected oidc_issuer where password_sign_in is off: nobody could sign in")
+            return self
+        if not self.oidc_client_id:
+            raise ValueError("expected oidc_client_id with oidc_issuer")
+        if (self.oidc_client_secret is None) == (self.oidc_client_secret_file is None):
+            raise ValueError("expected oidc_client_secret or oidc_client_secret_file with oidc_issuer")
+        if not self.oidc_roles:
+            raise ValueError("expected oidc_roles with oidc_issuer: without them nobody has a role")
         return self

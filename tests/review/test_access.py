@@ -77,7 +77,14 @@ NEEDS = {
     ("POST", "/people"): Right.MANAGE_PEOPLE,
     ("POST", "/people/{name}/disable"): Right.MANAGE_PEOPLE,
 }
-OPEN = {("GET", "/sign-in"), ("POST", "/sign-in"), ("GET", "/static/{version}/{name:path}")}
+OPEN = {
+    ("GET", "/sign-in"),
+    ("POST", "/sign-in"),
+    ("GET", "/oidc/start"),
+    ("GET", "/oidc/callback"),
+    ("GET", "/oidc/sign-out"),
+    ("GET", "/static/{version}/{name:path}"),
+}
 CALL = {"caller": "+12025550101", "callee": "+13035550142", "attestation": "B"}
 
 

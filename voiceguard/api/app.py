@@ -24,6 +24,7 @@ from voiceguard.api import (
 from voiceguard.api.observe import Metrics, Observe
 from voiceguard.api.service import Clock, now, running
 from voiceguard.api.streams import audiosocket, endpoints
+from voiceguard.review.openid import open_service
 from voiceguard.review.routes import router as review
 from voiceguard.settings import Settings
 
@@ -70,6 +71,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     app.include_router(audiosocket.router)
     app.include_router(health.router)
     app.include_router(review)
+    app.state.openid = open_service(chosen)
     problems.install(app)
     app.add_middleware(Observe, metrics=metrics)
     return app

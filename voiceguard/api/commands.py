@@ -41,9 +41,13 @@ def run(settings: Settings, host: str, port: int) -> None:
     configure_logs(settings.log_level)
     if settings.public_url == f"http://{settings.host}:{settings.port}":  # nobody set another one
         settings = settings.model_copy(update={"public_url": f"http://{host}:{port}"})
+    try:
+        app = create_app(settings)
+    except VoiceGuardError as error:
+        raise _failed(error) from error
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings),
+            app,
             host=host,
             port=port,
             http="httptools",

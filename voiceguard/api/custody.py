@@ -40,6 +40,9 @@ _OF_THE_MACHINE = {
     "smtp_security",
     "smtp_user",
     "smtp_password",
+    "oidc_client_id",
+    "oidc_client_secret",
+    "oidc_client_secret_file",
 }
 """Settings that say where things are; a path or an address may hold a name or a password."""
 _PACKAGES = (

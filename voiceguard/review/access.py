@@ -7,10 +7,11 @@ import enum
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
+from fastapi.responses import Response
 from starlette.datastructures import FormData
 
 from voiceguard.api.service import Service, ServiceDep
@@ -74,9 +75,38 @@ class Visitor:
         return self.user.role in _SEES_CALLEES
 
 
-def cookie_name(service: Service) -> str:
-    """Return the cookie's name; the prefix binds it to this host over https."""
-    return f"__Host-{_COOKIE}" if service.settings.review_https else _COOKIE
+def cookie_name(service: Service, name: str = _COOKIE) -> str:
+    """Return a cookie's name, by default the session's; the prefix binds it to this host over https."""
+    return f"__Host-{name}" if service.settings.review_https else name
+
+
+def inside(path: str) -> str:
+    """Return where to go after signing in: a page of ours, whatever the address said."""
+    return path if path == "/review" or path.startswith(("/review/", "/review?")) else "/review"
+
+
+def give_cookie(
+    request: Request,
+    service: Service,
+    response: Response,
+    value: str,
+    *,
+    name: str = _COOKIE,
+    path: str = "/review",
+    max_age_s: int = int(people.LIFETIME.total_seconds()),
+    samesite: Literal["strict", "lax"] = "strict",
+) -> None:
+    """Let the browser keep a cookie, by default the session's; an empty one is forgotten at once."""
+    https = service.settings.review_https
+    response.set_cookie(
+        cookie_name(service, name),
+        value,
+        max_age=max_age_s if value else 0,
+        path="/" if https else path,  # the prefix of the name allows no other
+        httponly=True,
+        samesite=samesite,
+        secure=https or request.url.scheme == "https",
+    )
 
 
 async def current(request: Request, service: Service) -> Visitor | None:

@@ -7,51 +7,71 @@ import datetime as dt
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from voiceguard.api.service import ServiceDep
+from voiceguard.api.service import Service, ServiceDep
 from voiceguard.review import access
-from voiceguard.review.access import Newcomer, PeopleManager, Reader, text
+from voiceguard.review.access import Newcomer, PeopleManager, Reader, Visitor, text
+from voiceguard.review.openid import service_of
 from voiceguard.review.pages import PageRoute, Refused, render, see_other
 from voiceguard.store import people
-from voiceguard.store.people import PeopleError, Purpose, Role
+from voiceguard.store.people import NewAccount, PeopleError, Purpose, Role
 
 router = APIRouter(prefix="/review", route_class=PageRoute, include_in_schema=False)
 
 
-def _inside(path: str) -> str:
-    """Return where to go after signing in: a page of ours, whatever the address said."""
-    return path if path == "/review" or path.startswith(("/review/", "/review?")) else "/review"
-
-
 @router.get("/sign-in")
-async def sign_in_page(request: Request, service: ServiceDep, next: str = "/review") -> Response:
-    """Show the form to sign in by."""
+async def sign_in_page(
+    request: Request, service: ServiceDep, next: str = "/review", signed_out: bool = False
+) -> Response:
+    """Show the ways to sign in."""
     if await access.current(request, service) is not None:
-        return see_other(_inside(next))
-    return render(request, "sign_in.html", next=_inside(next), name="", failed=False)
+        return see_other(access.inside(next))
+    openid = service_of(request)
+    elsewhere = signed_out and openid is not None and await openid.sign_out_address() is not None
+    return _sign_in_page(request, service, next=next, signed_out=signed_out, elsewhere=elsewhere)
 
 
 @router.post("/sign-in")
 async def sign_in(request: Request, service: ServiceDep) -> Response:
-    """Sign in."""
+    """Sign in by password."""
     form = await access.form_of(request)
+    if not service.settings.password_sign_in:
+        raise Refused(
+            403, "Passwords open nothing here", "Sign in the other way that the sign-in page offers."
+        )
     name, password, code = text(form, "name").lower(), str(form.get("password", "")), text(form, "code")
     now = dt.datetime.now(dt.UTC)
     found = await service.in_thread(lambda: people.sign_in(service.engine, name, password, code, now))
     if found is None:
-        return render(request, "sign_in.html", 401, next=_inside(text(form, "next")), name=name, failed=True)
-    _, token = found
-    response = see_other(_inside(text(form, "next")))
-    secure = service.settings.review_https or request.url.scheme == "https"
-    response.set_cookie(
-        access.cookie_name(service),
-        token,
-        max_age=int(people.LIFETIME.total_seconds()),
-        path="/" if service.settings.review_https else "/review",
-        httponly=True,
-        samesite="strict",
-        secure=secure,
-    )
+        return _sign_in_page(request, service, 401, next=text(form, "next"), name=name, failed=True)
+    response = see_other(access.inside(text(form, "next")))
+    access.give_cookie(request, service, response, found[1])
     return response
+
+
+def _sign_in_page(
+    request: Request,
+    service: Service,
+    status: int = 200,
+    *,
+    next: str,
+    name: str = "",
+    failed: bool = False,
+    signed_out: bool = False,
+    elsewhere: bool = False,
+) -> Response:
+    openid = service_of(request)
+    return render(
+        request,
+        "sign_in.html",
+        status,
+        next=access.inside(next),
+        name=name,
+        failed=failed,
+        signed_out=signed_out,
+        elsewhere=elsewhere,
+        openid=openid.name if openid else None,
+        passwords=service.settings.password_sign_in,
+    )
 
 
 @router.post("/sign-out")
@@ -59,22 +79,22 @@ async def sign_out(request: Request, service: ServiceDep, visitor: Newcomer) -> 
     """Sign out."""
     await access.checked_form(request, visitor)
     await service.in_thread(lambda: people.sign_out(service.engine, visitor.session))
-    response = see_other("/review/sign-in")
-    response.delete_cookie(
-        access.cookie_name(service), path="/" if service.settings.review_https else "/review"
-    )
+    response = see_other("/review/sign-in", signed_out="true" if visitor.user.issuer else None)
+    access.give_cookie(request, service, response, "")
     return response
 
 
 @router.get("/password")
 async def password_page(request: Request, visitor: Newcomer) -> Response:
     """Show the form to change one's password."""
+    _with_password(visitor)
     return render(request, "password.html", error=None)
 
 
 @router.post("/password")
 async def change_password(request: Request, service: ServiceDep, visitor: Newcomer) -> Response:
     """Change one's password."""
+    _with_password(visitor)
     form = await access.checked_form(request, visitor)
     old, new, again = (str(form.get(name, "")) for name in ("old", "new", "again"))
     try:
@@ -86,6 +106,13 @@ async def change_password(request: Request, service: ServiceDep, visitor: Newcom
     return see_other("/review")
 
 
+def _with_password(visitor: Visitor) -> None:
+    if not visitor.user.has_password:
+        raise Refused(
+            409, "Your account has no password here", "Change it where you sign in: at your organisation."
+        )
+
+
 @router.post("/purpose")
 async def set_purpose(request: Request, service: ServiceDep, visitor: Reader) -> Response:
     """Say what recordings are listened to for."""
@@ -95,22 +122,21 @@ async def set_purpose(request: Request, service: ServiceDep, visitor: Reader) ->
     except ValueError:
         raise Refused(422, "Unknown purpose", "Choose one of the purposes in the list.") from None
     await service.in_thread(lambda: people.set_purpose(service.engine, visitor.session, purpose))
-    return see_other(_inside(text(form, "back")))
+    return see_other(access.inside(text(form, "back")))
 
 
 @router.get("/people")
 async def people_page(request: Request, service: ServiceDep, visitor: PeopleManager) -> Response:
     """List the accounts."""
-    found = await service.in_thread(lambda: people.everyone(service.engine))
-    return render(
-        request, "people.html", users=found, made=None, error=None, name="", now=dt.datetime.now(dt.UTC)
-    )
+    return await _people_page(request, service)
 
 
 @router.post("/people")
 async def create_account(request: Request, service: ServiceDep, visitor: PeopleManager) -> Response:
     """Open an account; its one-time password is shown this once."""
     form = await access.checked_form(request, visitor)
+    if not service.settings.password_sign_in:
+        raise Refused(403, "Accounts open by themselves", "Each opens when its person first signs in.")
     name, made, error = text(form, "name").lower(), None, None
     try:
         role = Role(text(form, "role"))
@@ -121,15 +147,28 @@ async def create_account(request: Request, service: ServiceDep, visitor: PeopleM
         error = str(problem)
     except ValueError:
         error = "Choose a role."
-    found = await service.in_thread(lambda: people.everyone(service.engine))
+    return await _people_page(request, service, made=made, error=error, name=name)
+
+
+async def _people_page(
+    request: Request,
+    service: Service,
+    *,
+    made: NewAccount | None = None,
+    error: str | None = None,
+    name: str = "",
+) -> Response:
+    openid = service_of(request)
     return render(
         request,
         "people.html",
-        200 if made else 422,
-        users=found,
+        422 if error else 200,
+        users=await service.in_thread(lambda: people.everyone(service.engine)),
         made=made,
         error=error,
         name="" if made else name,
+        openid=openid.name if openid else None,
+        passwords=service.settings.password_sign_in,
         now=dt.datetime.now(dt.UTC),
     )
 

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from voiceguard.errors import VoiceGuardError
 from voiceguard.settings import Settings
-from voiceguard.store import migrate, people
+from voiceguard.store import identities, migrate, people
 from voiceguard.store.engine import connect
+from voiceguard.store.identities import Identity
 from voiceguard.store.people import Role
 
 user_app = typer.Typer(help="Accounts of people who review calls.", no_args_is_help=True)
@@ -50,11 +51,19 @@ def list_users() -> None:
     except VoiceGuardError as error:
         raise _failed(error) from error
     now = dt.datetime.now(dt.UTC)
-    table = Table("name", "role", "state", "created", "last signed in")
+    table = Table("name", "role", "state", "signs in by", "created", "last signed in")
     for user in found:
         locked = user.locked_until is not None and now < user.locked_until
         state = "closed" if user.disabled_at else "locked" if locked else "open"
-        table.add_row(user.name, user.role.value, state, _day(user.created_at), _day(user.signed_in_at))
+        ways = ["password"] * user.has_password + ["OIDC"] * (user.issuer is not None)
+        table.add_row(
+            user.name,
+            user.role.value,
+            state,
+            " or ".join(ways) or "nothing",
+            _day(user.created_at),
+            _day(user.signed_in_at),
+        )
     Console().print(table)
 
 
@@ -73,14 +82,57 @@ def disable_user(name: Annotated[str, typer.Argument(help="The account's name.")
     typer.echo(f"closed {name}")
 
 
-def _database() -> sa.Engine:
-    """Open the database; a SQLite one is migrated on the way, so that a first account needs no set-up."""
+@user_app.command("link")
+def link_user(
+    name: Annotated[str, typer.Argument(help="The account's name.")],
+    subject: Annotated[
+        str, typer.Argument(help="The person's subject (sub), as the page that refuses the sign-in shows it.")
+    ],
+    issuer: Annotated[
+        str | None, typer.Option(help="Whose subject it is (env: VOICEGUARD_OIDC_ISSUER).")
+    ] = None,
+    keep_password: Annotated[
+        bool, typer.Option("--keep-password", help="Let the account's password go on opening it.")
+    ] = False,
+) -> None:
+    """Let a person whom an OpenID Connect service signs in have an account that is there already."""
+    issuer = issuer or _settings().oidc_issuer
+    if issuer is None:
+        Console(stderr=True).print("Expected --issuer, or VOICEGUARD_OIDC_ISSUER to be set.")
+        raise typer.Exit(_WRONG_USE)
     try:
-        settings = Settings()
+        identities.link(_database(), name, Identity(issuer, subject), keep_password=keep_password)
+    except people.PeopleError as error:
+        raise _failed(error, _WRONG_USE) from error
+    except VoiceGuardError as error:
+        raise _failed(error) from error
+    password = "still opens it" if keep_password else "opens it no more"
+    typer.echo(f"linked {name} to {subject} of {issuer}; a password {password}")
+
+
+@user_app.command("unlink")
+def unlink_user(name: Annotated[str, typer.Argument(help="The account's name.")]) -> None:
+    """Take an account from whom an OpenID Connect service signs in, who is signed out."""
+    try:
+        left = identities.unlink(_database(), name)
+    except people.PeopleError as error:
+        raise _failed(error, _WRONG_USE) from error
+    except VoiceGuardError as error:
+        raise _failed(error) from error
+    typer.echo(f"unlinked {name}; {'its password' if left.has_password else 'nothing'} opens it now")
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
     except ValueError as error:
         Console(stderr=True).print(str(error))
         raise typer.Exit(_WRONG_USE) from error
-    engine = connect(settings.database_url)
+
+
+def _database() -> sa.Engine:
+    """Open the database; a SQLite one is migrated on the way, so that a first account needs no set-up."""
+    engine = connect(_settings().database_url)
     if engine.dialect.name == "sqlite":
         migrate.upgrade(engine)
     return engine

@@ -15,6 +15,7 @@ from voiceguard.review import (
     figures,
     hotline,
     notices,
+    openid_pages,
     queue,
 )
 from voiceguard.review.access import Reader
@@ -40,6 +41,18 @@ async def nothing_here(request: Request, visitor: Reader, rest: str) -> Response
     raise Refused(404, "There is no such page", "Check the address, or begin at the queue.")
 
 
-for _part in (account, queue, call, campaign, cases, notices, hotline, evidence, agreement, figures):
+for _part in (
+    account,
+    openid_pages,
+    queue,
+    call,
+    campaign,
+    cases,
+    notices,
+    hotline,
+    evidence,
+    agreement,
+    figures,
+):
     router.include_router(_part.router)
 router.include_router(_rest)

@@ -3,7 +3,8 @@
 A password is kept as Argon2id (RFC 9106). The second factor is a time-based code (RFC 6238, 30 s, six digits)
 of which each is good once. Five failures in a row close an account for a quarter of an hour, and who tries
 learns no more than that something was wrong. A session is 256 random bits in a cookie; the database keeps its
-hash, so that a stolen backup opens nothing.
+hash, so that a stolen backup opens nothing. Who is signed in by an OpenID Connect service (`identities`) gets the
+same session.
 """
 
 from __future__ import annotations
@@ -35,9 +36,11 @@ IDLE = dt.timedelta(hours=1)
 LIFETIME = dt.timedelta(hours=12)
 _SEEN_EVERY = dt.timedelta(minutes=1)
 _STEP_S = 30
-_NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 
 _users, _sessions = schema.users.c, schema.sessions.c
+_FROM = schema.users.outerjoin(schema.identities)
+_SELECT = sa.select(schema.users, schema.identities.c.issuer).select_from(_FROM)
 _hasher = argon2.PasswordHasher()
 
 
@@ -77,7 +80,10 @@ class User:
     role: Role
     one_time: bool
     """The password must be changed before anything else."""
+    has_password: bool
     has_totp: bool
+    issuer: str | None
+    """The OpenID Connect service that signs the person in, if one does."""
     created_at: dt.datetime
     signed_in_at: dt.datetime | None
     locked_until: dt.datetime | None
@@ -136,12 +142,13 @@ def create(
     PeopleError
         The name is taken or malformed.
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise PeopleError(f"Expected a name of small letters, digits and . _ @ -, got {name!r}.")
     chosen = password or secrets.token_urlsafe(12)
     totp_secret = pyotp.random_base32() if totp else None
+    user_id = schema.new_id("user")
     values = {
-        "id": schema.new_id("user"),
+        "id": user_id,
         "name": name,
         "role": role.value,
         "password_hash": _hasher.hash(chosen),
@@ -152,7 +159,7 @@ def create(
         if connection.scalar(sa.select(sa.exists().where(_users.name == name))):
             raise PeopleError(f"Expected a new name, but there is an account {name}.")
         connection.execute(sa.insert(schema.users).values(**values))
-        user = _user(connection.execute(sa.select(schema.users).where(_users.id == values["id"])).one())
+        user = user_of(connection, user_id)
         said = {"name": name, "role": role.value, "second_factor": totp}
         audit.append(connection, Act(actor or audit.operator(), Action.USER_CREATED, user.id, said))
     uri = (
@@ -164,7 +171,7 @@ def create(
 def everyone(engine: sa.Engine) -> list[User]:
     """Return every account, by name."""
     with reading(engine) as connection:
-        return [_user(row) for row in connection.execute(sa.select(schema.users).order_by(_users.name))]
+        return [_user(row) for row in connection.execute(_SELECT.order_by(_users.name))]
 
 
 def disable(engine: sa.Engine, name: str, now: dt.datetime, *, actor: str | None = None) -> bool:
@@ -178,7 +185,7 @@ def disable(engine: sa.Engine, name: str, now: dt.datetime, *, actor: str | None
         )
         if user_id is None:
             return False
-        connection.execute(sa.delete(schema.sessions).where(_sessions.user_id == user_id))
+        end_sessions(connection, user_id)
         said = {"name": name}
         audit.append(connection, Act(actor or audit.operator(), Action.USER_DISABLED, user_id, said))
     return True
@@ -196,7 +203,7 @@ def set_password(engine: sa.Engine, name: str, password: str) -> None:
         )
         if user_id is None:
             raise PeopleError(f"Expected the name of an account, got {name}.")
-        connection.execute(sa.delete(schema.sessions).where(_sessions.user_id == user_id))
+        end_sessions(connection, user_id)
         audit.append(connection, Act(audit.operator(), Action.USER_PASSWORD_CHANGED, user_id, {}))
 
 
@@ -206,15 +213,18 @@ def sign_in(
     """Open a session; return it with its token, or None if anything at all was wrong."""
     with reading(engine) as connection:
         row = connection.execute(sa.select(schema.users).where(_users.name == name)).one_or_none()
-    # An unknown name costs as much time as a known one.
-    right = _right_password(row.password_hash if row else _nobody(), password)
-    if row is None:
+    # An unknown name costs as much time as a known one, and so does one without a password.
+    known = row.password_hash if row else ""
+    right = _right_password(known or _nobody(), password)
+    if row is None or not known:
         return None
     step = _matching_step(row.totp_secret, code, now) if row.totp_secret else row.totp_step + 1
     with writing(engine) as connection:
         # Read again under the lock: two tries at once are two tries, and a code is good once.
         row = connection.execute(sa.select(schema.users).where(_users.id == row.id).with_for_update()).one()
         if row.disabled_at is not None or (row.locked_until is not None and now < row.locked_until):
+            return None
+        if row.password_hash != known:
             return None
         if not right or step is None or (row.totp_secret and step <= row.totp_step):
             _note_failure(connection, row, now)
@@ -223,30 +233,47 @@ def sign_in(
         if row.totp_secret:
             values["totp_step"] = step
         connection.execute(sa.update(schema.users).where(_users.id == row.id).values(**values))
-        token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-        purpose = Purpose.AUDIT if row.role == Role.AUDITOR else Purpose.REVIEW
-        connection.execute(
-            sa.insert(schema.sessions).values(
-                sha256=_digest(token),
-                user_id=row.id,
-                csrf=csrf,
-                purpose=purpose.value,
-                created_at=now,
-                seen_at=now,
-            )
+        return open_session(connection, row.id, now, Act(row.id, Action.USER_SIGNED_IN, row.id, {}))
+
+
+def open_session(
+    connection: sa.Connection, user_id: str, now: dt.datetime, *acts: Act
+) -> tuple[Session, str]:
+    """Open a session for who has shown who they are, write ``acts`` into the log; return it with its token."""
+    user = user_of(connection, user_id)
+    token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    purpose = Purpose.AUDIT if user.role is Role.AUDITOR else Purpose.REVIEW
+    connection.execute(
+        sa.insert(schema.sessions).values(
+            sha256=_digest(token),
+            user_id=user_id,
+            csrf=csrf,
+            purpose=purpose.value,
+            created_at=now,
+            seen_at=now,
         )
-        connection.execute(sa.delete(schema.sessions).where(_sessions.seen_at < now - LIFETIME))
-        audit.append(connection, Act(row.id, Action.USER_SIGNED_IN, row.id, {}))
-        user = _user(connection.execute(sa.select(schema.users).where(_users.id == row.id)).one())
-        return Session(user, _digest(token), csrf, purpose), token
+    )
+    connection.execute(sa.delete(schema.sessions).where(_sessions.seen_at < now - LIFETIME))
+    audit.append(connection, *acts)
+    return Session(user, _digest(token), csrf, purpose), token
+
+
+def end_sessions(connection: sa.Connection, user_id: str) -> None:
+    """Sign a person out everywhere."""
+    connection.execute(sa.delete(schema.sessions).where(_sessions.user_id == user_id))
+
+
+def user_of(connection: sa.Connection, user_id: str) -> User:
+    """Return the account of an id."""
+    return _user(connection.execute(_SELECT.where(_users.id == user_id)).one())
 
 
 def session(engine: sa.Engine, token: str, now: dt.datetime) -> Session | None:
     """Return the session that a cookie's token opens, and note that it was used."""
     sha256 = _digest(token)
     query = (
-        sa.select(schema.users, _sessions.csrf, _sessions.purpose, _sessions.seen_at.label("seen_at"))
-        .join_from(schema.sessions, schema.users)
+        _SELECT.add_columns(_sessions.csrf, _sessions.purpose, _sessions.seen_at)
+        .join(schema.sessions, _sessions.user_id == _users.id)
         .where(
             _sessions.sha256 == sha256,
             _sessions.created_at > now - LIFETIME,
@@ -298,7 +325,7 @@ def change_password(engine: sa.Engine, current: Session, old: str, new: str) -> 
         raise PeopleError("Expected a new password, got the old one.")
     with reading(engine) as connection:
         known = connection.scalar(sa.select(_users.password_hash).where(_users.id == current.user.id))
-    if known is None or not _right_password(known, old):
+    if not known or not _right_password(known, old):
         raise PeopleError("Expected the password that you signed in with, but this is another one.")
     hashed = _hasher.hash(new)
     with writing(engine) as connection:
@@ -360,7 +387,9 @@ def _user(row: sa.Row[tuple[object, ...]]) -> User:
         name=row.name,
         role=Role(row.role),
         one_time=row.one_time,
+        has_password=bool(row.password_hash),
         has_totp=row.totp_secret is not None,
+        issuer=row.issuer,
         created_at=row.created_at,
         signed_in_at=row.signed_in_at,
         locked_until=row.locked_until,

@@ -396,7 +396,7 @@ users = sa.Table(
     _id("user"),
     sa.Column("name", sa.String(64), nullable=False, unique=True),
     sa.Column("role", sa.String(16), nullable=False),
-    sa.Column("password_hash", sa.String(255), nullable=False),
+    sa.Column("password_hash", sa.String(255), nullable=False),  # empty: signs in elsewhere only
     sa.Column("one_time", sa.Boolean, nullable=False),  # the password must be changed first
     sa.Column("totp_secret", sa.String(64)),  # plain: checking a code needs it; NULL: signs in without
     sa.Column("totp_step", sa.BigInteger, nullable=False, default=0),  # of the last code: none is used twice
@@ -405,6 +405,15 @@ users = sa.Table(
     sa.Column("created_at", UTCDateTime, nullable=False, default=_now),
     sa.Column("signed_in_at", UTCDateTime),
     sa.Column("disabled_at", UTCDateTime),
+)
+
+identities = sa.Table(  # whom an OpenID Connect service vouches for; `subject` never changes there
+    "identities",
+    metadata,
+    sa.Column("issuer", sa.String(255), primary_key=True),
+    sa.Column("subject", sa.String(255), primary_key=True),
+    sa.Column("user_id", sa.ForeignKey("users.id"), nullable=False, unique=True),
+    sa.Column("created_at", UTCDateTime, nullable=False, default=_now),
 )
 
 sessions = sa.Table(
