@@ -162,7 +162,7 @@ def _app(provider: IdentityProvider) -> FastAPI:
             return HTMLResponse(f"wrong {wrong}", 400)
         names = "".join(f"<option>{html.escape(name)}</option>" for name in provider.people)
         return HTMLResponse(
-            f'<!doctype html><html lang="en"><title>Staff</title><form method="post">'
+            f'<!doctype html><html lang="en"><title>Staff</title><link rel="icon" href="data:,"><form method="post">'
             f'<label>Who <select name="subject" autofocus>{names}</select></label><button>Yes</button></form>'
         )
 

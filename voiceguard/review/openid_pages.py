@@ -133,7 +133,8 @@ async def _sign_in(request: Request, service: Service, person: Person, next: str
             f"link it: voiceguard user link {name}, and what stands below.",
         ),
     }[found]
-    return _failed(request, service, 403, title, said, next, person=person)
+    elsewhere = await _configured(request).sign_out_address() is not None
+    return _failed(request, service, 403, title, said, next, person=person, elsewhere=elsewhere)
 
 
 def _keep(request: Request, service: Service, response: Response, value: str) -> None:
@@ -181,6 +182,7 @@ def _failed(
     next: str = "/review",
     *,
     person: Person | None = None,
+    elsewhere: bool = False,
 ) -> Response:
     return render(
         request,
@@ -190,6 +192,7 @@ def _failed(
         text=said,
         next=next,
         person=person,
+        elsewhere=elsewhere,
         home=service.settings.public_url.rstrip("/"),
         openid=_configured(request).name,
         passwords=service.settings.password_sign_in,
