@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import os
 import queue
 import random
@@ -44,17 +45,20 @@ from voiceguard.store import keys, migrate, schema
 from voiceguard.store.engine import connect, reading
 from voiceguard.store.keys import Scope
 from voiceguard.telephony.channel import draw_channel
+from voiceguard.vad import speech_frames
 
 SAMPLES = Path(__file__).parents[1] / "audio_samples"
 SECONDS = 10.0
 SPEEDS = (1.0, 0.95, 1.05, 0.9, 1.1, 0.85, 1.16, 0.8, 1.22, 0.76, 1.28, 0.72)
 """A copy's tempo is within 1 %: further apart are other recordings."""
 MOST_CUT_S = 0.5
+SPOKEN_SHARE = 0.65
+"""Least share of speech in a recording: single letters with pauses are no message."""
 
 
 def recordings(manifest: Path | None, count: int) -> list[np.ndarray]:
     """Return different recordings, shape (n,), float32 at 8 kHz."""
-    found = list(_real(manifest) if manifest else _pieces())[:count]
+    found = list(itertools.islice(_real(manifest) if manifest else _pieces(), count))
     if len(found) < count:
         raise SystemExit(f"Expected {count} recordings, found {len(found)}: give a --manifest with more.")
     return found
@@ -64,7 +68,9 @@ def _real(manifest: Path) -> Iterator[np.ndarray]:
     from scripts.fingerprint_lab.recordings import sources
 
     for source in sources(manifest, {"0", "1", "2", "3", "4"}, SECONDS, SECONDS + 2):
-        yield source.read()
+        samples = source.read()
+        if speech_frames(samples).mean() >= SPOKEN_SHARE:
+            yield samples
 
 
 def _pieces() -> Iterator[np.ndarray]:

@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--pieces", type=int, default=20, help="copies of each way and length")
     parser.add_argument("--count", type=int, default=10_000, help="strangers")
     parser.add_argument("--spoken", type=int, default=9000, help="strangers spoken by free engines")
+    parser.add_argument("--seed", type=int, default=8, help="draws the strangers; the rules were chosen on 7")
     parser.add_argument("--cache", type=Path, help="folder for what is spoken")
     parser.add_argument("--folder", type=Path, help="folder of music")
     options = parser.parse_args()
@@ -193,7 +194,8 @@ def _family(family: Family, heard: list[np.ndarray], pieces: list[tuple[float, i
 
 def _strangers(options: argparse.Namespace) -> None:
     """Count false joins among different recordings, each looked up among all before it."""
-    spoken = robocalls(options.spoken, variants=10)
+    options.cache.mkdir(parents=True, exist_ok=True)
+    spoken = robocalls(options.spoken, variants=10, seed=options.seed)
     rng = np.random.default_rng(5)
     clips = _one_of_each(options.manifest, _strange(options.manifest, _folds(options), 0.1, 0.1))
     left = max(options.count - len(spoken), 0)

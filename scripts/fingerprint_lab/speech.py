@@ -104,19 +104,19 @@ class Spoken:
         return np.asarray(soundfile.read(path, dtype="float32")[0])
 
 
-def robocalls(count: int, variants: int) -> list[Spoken]:
+def robocalls(count: int, variants: int, seed: int) -> list[Spoken]:
     """Write ``count`` texts: scripts in turn over the voices, each with up to ``variants`` sets of names.
 
-    Names stand at the beginning, in the middle and near the end of a script.
+    Names stand at the beginning, in the middle and near the end of a script; ``seed`` draws them.
     """
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     made: list[Spoken] = []
     drawn: set[tuple[str, str]] = set()
     script = 0
     while len(made) < count:
         engine, voice = VOICES[script % len(VOICES)]
         # Every voice says the same scripts, so that one text is there in many voices too.
-        words = np.random.default_rng([11, script // len(VOICES)])
+        words = np.random.default_rng([seed + 4, script // len(VOICES)])
         reason = str(words.choice(REASONS))
         asks = [str(ask) for ask in words.choice(ASKS, 2, replace=False)]
         for _ in range(variants):

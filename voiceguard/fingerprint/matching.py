@@ -29,6 +29,9 @@ BREAK_CODES = 11
 """Codes over which a break in the stretch is looked for (440 ms)."""
 BREAK_BITS = 24.0
 """Mean difference over these codes that breaks a stretch; unrelated codes differ in 32 bits."""
+ABOVE_BITS = 11.5
+"""So much above the line's median breaks it too, where neither recording has speech that the other one lacks: names
+of equal length. Speech that only one has was lost on the way."""
 HOLE_CODES = 6
 """Codes next to each other in both recordings, none of them in line: another name of another length was said."""
 LEAST_COMMON_S = 1.2
@@ -141,7 +144,11 @@ def _along(a: Fingerprint, b: Fingerprint, tempo: float, offset: float) -> Itera
         return
     bits = bits[on_line].astype(np.float64)
     partner = candidates[on_line]
-    same = _local_mean(bits) <= BREAK_BITS
+    local = _local_mean(bits)
+    same = local <= BREAK_BITS
+    if same.any():
+        complete = _complete(on_line) & _complete(partner)
+        same &= ~complete | (local <= np.median(bits[same]) + ABOVE_BITS)
     # Where only one of the two was taken for speech, nothing is known; where both were, other words were said.
     hole = np.minimum(np.diff(on_line), np.diff(partner)) > HOLE_CODES
     for start, end in _runs(same, hole):
@@ -178,6 +185,13 @@ def _local_mean(bits: np.ndarray) -> np.ndarray:
     """Mean over ``BREAK_CODES`` around each code."""
     padded = np.pad(bits, BREAK_CODES // 2, mode="reflect")
     return np.convolve(padded, np.ones(BREAK_CODES) / BREAK_CODES, "valid")
+
+
+def _complete(codes: np.ndarray) -> np.ndarray:
+    """Whether hardly a code of the recording is left out over ``BREAK_CODES`` around each of ``codes``."""
+    half = BREAK_CODES // 2
+    padded = np.pad(codes, half, mode="edge")
+    return padded[2 * half :] - padded[: -2 * half] <= BREAK_CODES
 
 
 def _runs(same: np.ndarray, hole: np.ndarray) -> Iterator[tuple[int, int]]:
