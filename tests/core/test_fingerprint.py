@@ -176,15 +176,26 @@ def test_another_greeting_before_the_same_message_matches(message: np.ndarray) -
     assert found.offset_s == pytest.approx(-0.5, abs=0.12)
 
 
-@pytest.mark.parametrize("shorter_s", [0.0, 0.3])
-def test_other_words_in_the_middle_are_another_recording(shorter_s: float, message: np.ndarray) -> None:
+@pytest.mark.parametrize("shorter_s", [0.0, 0.04, 0.3])
+@pytest.mark.parametrize("name_s", [0.4, 1.0])
+def test_other_words_in_the_middle_are_another_recording(
+    name_s: float, shorter_s: float, message: np.ndarray, known: Fingerprint
+) -> None:
     """The same text with another name in it, as long as the first name or longer."""
     middle = len(message) // 2
-    other = _heard(OTHER)
-    name = other[3 * RATE_HZ : 4 * RATE_HZ]
+    name = _heard(OTHER)[3 * RATE_HZ :][: int(name_s * RATE_HZ)]
     rest = message[middle + len(name) - int(shorter_s * RATE_HZ) :]
     renamed = np.concatenate([message[:middle], name, rest])
-    assert match(_print(renamed), _print(message)) is None
+    assert match(_print(renamed), known) is None
+
+
+@pytest.mark.parametrize("lost_s", [0.06, 0.2])
+def test_lost_packets_in_the_middle_break_nothing(
+    lost_s: float, message: np.ndarray, known: Fingerprint
+) -> None:
+    lossy = message.copy()
+    lossy[len(message) // 2 :][: int(lost_s * RATE_HZ)] = 0
+    assert match(_print(lossy), known) is not None
 
 
 def test_same_closing_sentence_is_not_the_same_recording(message: np.ndarray) -> None:
