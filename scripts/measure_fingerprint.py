@@ -116,8 +116,9 @@ def _copies(options: argparse.Namespace) -> None:
     for number, source in enumerate(chosen):
         prints.append(_print(source.read()))
         index.add(number, prints[-1].keys())
-    stored = np.mean([len(one.keys()) / one.speech_s for one in prints])
-    size = np.mean([len(one.to_bytes()) / one.speech_s for one in prints])
+    speech_s = sum(one.speech_s for one in prints)
+    stored = sum(len(one.keys()) for one in prints) / speech_s
+    size = sum(len(one.to_bytes()) for one in prints) / speech_s
     print(f"{len(prints)} recordings; {stored:.2f} stored keys and {size:.0f} bytes a second of speech")
     for seconds in (5.0, 3.0):
         total: Counter[str] = Counter()
