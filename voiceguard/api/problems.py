@@ -125,6 +125,7 @@ _ELSEWHERE = (
     "voiceguard.enforcement.decisions",
     "voiceguard.enforcement.templates",
     "voiceguard.enforcement.transfer",
+    "voiceguard.review.",
     "voiceguard.store.people",
 )
 """Modules whose errors no request of the API meets."""
