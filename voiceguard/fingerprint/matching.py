@@ -50,6 +50,8 @@ GREETING_S = 3.0
 """Seconds of speech by which two recordings may begin differently, when the rest is the same."""
 GREETED_SHARE, GREETED_FILLED = 0.6, 0.9
 """Least share of the shorter recording's speech that must then be the same, and of the stretch's own speech."""
+GREETED_EDGE_S = 0.32
+"""How close to the end it must then come: a short name may stand there too."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool
         return True
     filled = stretch.codes / (np.subtract(stretch.last, stretch.first) + 1).max()
     long_enough = stretch.codes >= GREETED_SHARE * shorter and filled >= GREETED_FILLED
-    return bool(before.max() <= GREETING_S and long_enough)
+    return bool(before.max() <= GREETING_S and after.min() <= GREETED_EDGE_S and long_enough)
 
 
 def _is_straight(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool:

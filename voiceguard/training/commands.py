@@ -25,6 +25,7 @@ from voiceguard.training.prepare import prepare
 from voiceguard.training.probe import probe_spread, probe_trivial_cues
 from voiceguard.training.report import make_report
 from voiceguard.training.sample import write_sample
+from voiceguard.training.twins import find_twins, twin_figures
 
 Manifest = Annotated[Path, typer.Argument(help="manifest.csv of the corpus.", exists=True, dir_okay=False)]
 Work = Annotated[
@@ -105,13 +106,19 @@ def probe(
     seed: Seed = 0,
     jobs: Jobs = 2,
 ) -> None:
-    """Print what trivial cues explain of the detector, and how far a clip's score depends on its channel."""
+    """Print what trivial cues and recordings in two folds explain, and how far a score depends on the channel."""
     corpus, result, config = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
     cues = probe_trivial_cues(corpus, result, work)
     typer.echo("Wild pages, plain phone, area under the curve within pages:")
     typer.echo(f"  detector                                 {cues.detector:.3f}")
     typer.echo(f"  classifier on trivial cues alone         {cues.cues:.3f}")
     typer.echo(f"  detector without what the cues predict   {cues.without_cues:.3f}")
+    twins = twin_figures(corpus, result, find_twins(corpus))
+    typer.echo(
+        f"{twins.human} human and {twins.synthetic} synthetic clips have a twin of their label in training:"
+    )
+    typer.echo(f"  all clips          EER {twins.eer:.1%}, within pages {twins.within:.3f}")
+    typer.echo(f"  those without one  EER {twins.eer_without:.1%}, within pages {twins.within_without:.3f}")
     spread = probe_spread(corpus, work, list(range(versions)), config, seed)
     typer.echo(
         f"{spread.clips} clips through {spread.channels} channels each, spread of a clip's score over that of clips:"
