@@ -95,8 +95,10 @@ def match(a: Fingerprint, b: Fingerprint) -> Match | None:
     """
     if a.version != b.version or len(a.codes) == 0 or len(b.codes) == 0:
         return None
-    for stretch in stretches_of(a, b):
-        if _is_one_recording(stretch, a, b) and _is_straight(stretch, a, b):
+    found = list(stretches_of(a, b))
+    opens_alike = any(_opens_both(stretch) for stretch in found)
+    for stretch in found:
+        if _is_one_recording(stretch, a, b, opens_alike) and _is_straight(stretch, a, b):
             middle = float(a.places[(stretch.first[0] + stretch.last[0]) // 2])
             return Match(
                 common_s=round(stretch.codes * CODE_S, 2),
@@ -204,7 +206,12 @@ def _runs(same: np.ndarray, hole: np.ndarray) -> Iterator[tuple[int, int]]:
     yield from zip(np.flatnonzero(starts).tolist(), (np.flatnonzero(ends) + 1).tolist(), strict=True)
 
 
-def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool:
+def _opens_both(stretch: _Stretch) -> bool:
+    """Whether both recordings begin with this stretch: what differs later on is no greeting."""
+    return max(stretch.first) * CODE_S <= EDGE_S and _score(stretch) >= LEAST_SCORE
+
+
+def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint, opens_alike: bool) -> bool:
     """Decide by how well the common stretch agrees, and where it lies.
 
     It must go on to the end of one recording. It must begin where one of them begins; or, after a different
@@ -221,6 +228,8 @@ def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool
         return False
     if before.min() <= EDGE_S:
         return True
+    if opens_alike:
+        return False
     filled = stretch.codes / (np.subtract(stretch.last, stretch.first) + 1).max()
     long_enough = stretch.codes >= GREETED_SHARE * shorter and filled >= GREETED_FILLED
     return bool(before.max() <= GREETING_S and after.min() <= GREETED_EDGE_S and long_enough)
