@@ -50,6 +50,8 @@ GREETING_S = 3.0
 """Seconds of speech by which two recordings may begin differently, when the rest is the same."""
 GREETED_SHARE, GREETED_FILLED = 0.6, 0.9
 """Least share of the shorter recording's speech that must then be the same, and of the stretch's own speech."""
+OPENING_CODES = 8
+"""Codes by which one recording may begin earlier, when it is asked whether both begin with the same words."""
 GREETED_EDGE_S = 0.32
 """How close to the end it must then come: a short name may stand there too."""
 
@@ -95,10 +97,8 @@ def match(a: Fingerprint, b: Fingerprint) -> Match | None:
     """
     if a.version != b.version or len(a.codes) == 0 or len(b.codes) == 0:
         return None
-    found = list(stretches_of(a, b))
-    opens_alike = any(_opens_both(stretch) for stretch in found)
-    for stretch in found:
-        if _is_one_recording(stretch, a, b, opens_alike) and _is_straight(stretch, a, b):
+    for stretch in stretches_of(a, b):
+        if _is_one_recording(stretch, a, b) and _is_straight(stretch, a, b):
             middle = float(a.places[(stretch.first[0] + stretch.last[0]) // 2])
             return Match(
                 common_s=round(stretch.codes * CODE_S, 2),
@@ -206,12 +206,7 @@ def _runs(same: np.ndarray, hole: np.ndarray) -> Iterator[tuple[int, int]]:
     yield from zip(np.flatnonzero(starts).tolist(), (np.flatnonzero(ends) + 1).tolist(), strict=True)
 
 
-def _opens_both(stretch: _Stretch) -> bool:
-    """Whether both recordings begin with this stretch: what differs later on is no greeting."""
-    return max(stretch.first) * CODE_S <= EDGE_S and _score(stretch) >= LEAST_SCORE
-
-
-def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint, opens_alike: bool) -> bool:
+def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool:
     """Decide by how well the common stretch agrees, and where it lies.
 
     It must go on to the end of one recording. It must begin where one of them begins; or, after a different
@@ -228,11 +223,23 @@ def _is_one_recording(stretch: _Stretch, a: Fingerprint, b: Fingerprint, opens_a
         return False
     if before.min() <= EDGE_S:
         return True
-    if opens_alike:
-        return False
     filled = stretch.codes / (np.subtract(stretch.last, stretch.first) + 1).max()
     long_enough = stretch.codes >= GREETED_SHARE * shorter and filled >= GREETED_FILLED
-    return bool(before.max() <= GREETING_S and after.min() <= GREETED_EDGE_S and long_enough)
+    if not (before.max() <= GREETING_S and after.min() <= GREETED_EDGE_S and long_enough):
+        return False
+    return not _opens_alike(a, b)
+
+
+def _opens_alike(a: Fingerprint, b: Fingerprint) -> bool:
+    """Tell whether both recordings begin with the same words: what differs after them is no greeting."""
+    length = round(LEAST_COMMON_S / CODE_S)
+    least = float(CODE_BITS)
+    for shift in range(OPENING_CODES + 1):
+        for one, other in ((a.codes, b.codes), (b.codes, a.codes)):
+            words, others = one[shift : shift + length], other[:length]
+            if len(words) == len(others) == length:
+                least = min(least, float(np.bitwise_count(words ^ others).mean()))
+    return 1 - 2 * least / CODE_BITS >= LEAST_SCORE
 
 
 def _is_straight(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool:
