@@ -52,8 +52,6 @@ SECONDS = 10.0
 SPEEDS = (1.0, 0.95, 1.05, 0.9, 1.1, 0.85, 1.16, 0.8, 1.22, 0.76, 1.28, 0.72)
 """A copy's tempo is within 1 %: further apart are other recordings."""
 MOST_CUT_S = 0.5
-SPOKEN_SHARE = 0.65
-"""Least share of speech in a recording: single letters with pauses are no message."""
 
 
 def recordings(manifest: Path | None, count: int) -> list[np.ndarray]:
@@ -65,7 +63,7 @@ def recordings(manifest: Path | None, count: int) -> list[np.ndarray]:
 
 
 def _real(manifest: Path) -> Iterator[np.ndarray]:
-    from scripts.fingerprint_lab.recordings import sources
+    from scripts.fingerprint_lab.recordings import SPOKEN_SHARE, sources
 
     for source in sources(manifest, {"0", "1", "2", "3", "4"}, SECONDS, SECONDS + 2):
         samples = source.read()

@@ -15,6 +15,8 @@ from voiceguard.audio import RATE_HZ
 
 PAUSE_S = (0.1, 0.6)
 """Length of the pauses between joined clips."""
+SPOKEN_SHARE = 0.65
+"""Least share of speech in what copies are made of: single letters with pauses are no message."""
 
 
 @dataclass(frozen=True)

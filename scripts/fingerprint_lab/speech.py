@@ -116,7 +116,7 @@ def robocalls(count: int, variants: int, seed: int) -> list[Spoken]:
     while len(made) < count:
         engine, voice = VOICES[script % len(VOICES)]
         # Every voice says the same scripts, so that one text is there in many voices too.
-        words = np.random.default_rng([seed + 4, script // len(VOICES)])
+        words = np.random.default_rng([seed + 4, script // len(VOICES)])  # apart from what draws the names
         reason = str(words.choice(REASONS))
         asks = [str(ask) for ask in words.choice(ASKS, 2, replace=False)]
         for _ in range(variants):

@@ -40,7 +40,7 @@ LEAST_SCORE = 0.57
 LEAST_SHARE, LEAST_ALONE_S = 0.5, 4.0
 """A stretch covers this share of the shorter recording, or it lasts so long: one message may end with the words
 that another one begins with."""
-BESIDE = (0, -3, -2, -1, 1, 2, 3)
+BESIDE = (-3, -2, -1, 1, 2, 3)
 """Lines tried beside a stretch's own, in codes."""
 BESIDE_SHARE = 0.45
 """Share of a stretch's differing bits that the best of these may spare it."""
@@ -239,7 +239,7 @@ def _opens_alike(a: Fingerprint, b: Fingerprint) -> bool:
             words, others = one[shift : shift + length], other[:length]
             if len(words) == len(others) == length:
                 least = min(least, float(np.bitwise_count(words ^ others).mean()))
-    return 1 - 2 * least / CODE_BITS >= LEAST_SCORE
+    return _agreement(least) >= LEAST_SCORE
 
 
 def _is_straight(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool:
@@ -248,14 +248,21 @@ def _is_straight(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool:
     Another name that takes a little longer moves all that follows it, and a slanted line may make do with the parts
     before and after.
     """
-    own, *others = (
-        _local_mean(np.minimum(_differing(a, b, stretch.tempo, stretch.offset + shift)[0], CODE_BITS / 2))
-        for shift in BESIDE
-    )
     codes = slice(stretch.first[0], stretch.last[0] + 1)
-    best = np.minimum.reduce([own, *others])
-    return bool(best[codes].sum() >= (1 - BESIDE_SHARE) * own[codes].sum())
+
+    def along(shift: int) -> np.ndarray:
+        bits, _ = _differing(a, b, stretch.tempo, stretch.offset + shift)
+        return _local_mean(np.minimum(bits, CODE_BITS / 2))[codes]
+
+    own = along(0)
+    best = np.minimum.reduce([own, *map(along, BESIDE)])
+    return bool(best.sum() >= (1 - BESIDE_SHARE) * own.sum())
 
 
 def _score(stretch: _Stretch) -> float:
-    return 1 - 2 * stretch.differing_bits / CODE_BITS
+    return _agreement(stretch.differing_bits)
+
+
+def _agreement(differing_bits: float) -> float:
+    """Share of a code's bits that agree, above chance: 0 unrelated, 1 equal."""
+    return 1 - 2 * differing_bits / CODE_BITS
