@@ -49,7 +49,7 @@ def main() -> int:
     options = parser.parse_args()
     calibration = read_record(default_model_dir()).calibration
     corpus = load_corpus(options.manifest)
-    newest = max(options.work.glob("crossfold-*.npz"), key=lambda path: path.stat().st_mtime)
+    newest = max(options.work.glob("crossfold-*-full.npz"), key=lambda path: path.stat().st_mtime)
     stored = np.load(newest)
     voices, synthetic = corpus.column("voice"), corpus.column("synthetic")
     times: dict[str, list[np.ndarray]] = {"engines": [], "people": []}

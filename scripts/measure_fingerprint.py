@@ -29,10 +29,11 @@ from fingerprint_lab.recordings import SPOKEN_SHARE, Source, sources
 from fingerprint_lab.speech import greeted, robocalls
 
 from voiceguard.audio import RATE_HZ, decode
-from voiceguard.features import cut_windows, extract
+from voiceguard.features import extract
 from voiceguard.fingerprint import Fingerprint, compute, match
 from voiceguard.store.similar import MOST_COMPARED
 from voiceguard.vad import speech_frames
+from voiceguard.windows import cut_windows
 
 CALL_S = 20.0
 MANY = 1_000_000

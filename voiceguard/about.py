@@ -19,7 +19,9 @@ def _options() -> None:
 def show(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="The detector's folder.  [default: VOICEGUARD_MODEL, else the shipped one]"),
+        typer.Argument(
+            help="The detector's folder, or light.  [default: VOICEGUARD_MODEL, else the shipped one]"
+        ),
     ] = None,
     card: Annotated[
         bool, typer.Option("--card", help="Print the whole model card with its evaluation.")
@@ -28,8 +30,9 @@ def show(
     """Show the detector: its name, hash, thresholds and calibration; checks its files."""
     from voiceguard.detector import Detector, default_model_dir
     from voiceguard.errors import ModelError
+    from voiceguard.shipped import model_folder
 
-    found = folder or default_model_dir()
+    found = model_folder(folder) if folder else default_model_dir()
     try:
         record = Detector(found).record
     except ModelError as error:
@@ -40,6 +43,7 @@ def show(
         return
     calibration = record.calibration
     typer.echo(f"model           {record.id}")
+    typer.echo(f"features        {record.features}")
     typer.echo(f"graph SHA-256   {record.graph_sha256}")
     typer.echo(f"synthetic from  {calibration.flag_threshold:+.2f}  (natural-log likelihood ratio)")
     typer.echo(f"review from     {calibration.review_threshold:+.2f}")

@@ -18,10 +18,10 @@ from rich.table import Table
 
 from voiceguard.archive.throughput import CodecSpeed, Scaling, codec_speeds, scalings
 from voiceguard.audio import RATE_HZ, decode
-from voiceguard.features import cut_windows, extract
 from voiceguard.screening import Screener
 from voiceguard.shipped import shipped
 from voiceguard.vad import speech_frames
+from voiceguard.windows import cut_windows
 
 SECONDS = 30.0
 
@@ -73,13 +73,14 @@ def run_bench(screener: Screener, samples: np.ndarray, *, repeats: int = 7) -> B
     channel = recording.channels[0]
     speech = speech_frames(channel)
     windows = cut_windows(channel, speech)
-    features = extract(windows)
+    detector = screener.detector
+    features = detector.extract(windows)
     work: dict[str, Callable[[], object]] = {
         "log-spectrogram": lambda: log_spectrogram(channel),
         "decode": lambda: decode(raw),
         "speech": lambda: speech_frames(channel),
-        "features": lambda: extract(windows),
-        "model": lambda: screener.detector.score_features(features),
+        "features": lambda: detector.extract(windows),
+        "model": lambda: detector.score_features(features),
         "screen, end to end": lambda: screener.screen(raw),
     }
     best = dict.fromkeys(work, float("inf"))
@@ -95,7 +96,8 @@ def run_bench(screener: Screener, samples: np.ndarray, *, repeats: int = 7) -> B
 
 def bench(
     model: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="The detector's folder.  [default: the shipped one]")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The detector's folder, or light.  [default: the shipped one]"),
     ] = None,
     recording: Annotated[
         Path | None,

@@ -176,7 +176,8 @@ ModelDir = Annotated[
     typer.Option(
         "--model",
         metavar="FOLDER",
-        help="The detector's folder.  [default: VOICEGUARD_MODEL, else the one that came with VoiceGuard]",
+        help="The detector's folder, or light for the lighter of those that came with VoiceGuard.  "
+        "[default: VOICEGUARD_MODEL, else the other]",
     ),
 ]
 

@@ -1,7 +1,7 @@
 """Windows -> raw scores: the trained classifier, run by onnxruntime.
 
 A model is a folder with ``detector.onnx`` and ``model.json``. ``model.json`` names the model, the SHA-256 of
-the graph, the feature columns that it expects and the calibration (see :mod:`voiceguard.verdict`). The hash is
+the graph, the set of features that it expects and the calibration (see :mod:`voiceguard.verdict`). The hash is
 checked when the model is loaded: a changed graph never scores anything.
 """
 
@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from voiceguard.errors import ModelError
-from voiceguard.features import SpeechWindow, extract, features_sha256
-from voiceguard.shipped import shipped
+from voiceguard.features import FEATURE_SETS, FeatureSet, extract, features_sha256
+from voiceguard.shipped import model_folder, shipped
 from voiceguard.verdict import Calibration
+from voiceguard.windows import SpeechWindow
 
 SCHEMA = 1
 GRAPH_FILE = "detector.onnx"
@@ -33,6 +34,7 @@ class ModelRecord:
 
     id: str
     graph_sha256: str
+    features: FeatureSet
     features_sha256: str
     calibration: Calibration
 
@@ -40,7 +42,7 @@ class ModelRecord:
 def default_model_dir() -> Path:
     """Folder of the shipped model, or the one that ``VOICEGUARD_MODEL`` names."""
     named = os.environ.get(MODEL_VARIABLE)
-    return Path(named) if named else shipped("models")
+    return model_folder(named) if named else shipped("models")
 
 
 def read_record(folder: Path) -> ModelRecord:
@@ -56,9 +58,16 @@ def read_record(folder: Path) -> ModelRecord:
         raw = json.loads(path.read_text())
         if raw["schema"] != SCHEMA:
             raise ModelError(f"Expected a model of schema {SCHEMA} in {path}; got schema {raw['schema']}.")
+        # Models from before there were two sets know the light one alone.
+        features = raw.get("features", "light")
+        if features not in FEATURE_SETS:
+            raise ModelError(
+                f"Expected the features {' or '.join(FEATURE_SETS)} in {path}; got {features!r}."
+            )
         return ModelRecord(
             id=raw["id"],
             graph_sha256=raw["graph_sha256"],
+            features=features,
             features_sha256=raw["features_sha256"],
             calibration=Calibration(**raw["calibration"]),
         )
@@ -96,7 +105,7 @@ class Detector:
             raise ModelError(
                 f"Expected {GRAPH_FILE} with SHA-256 {self.record.graph_sha256}; got {found}. The file was changed."
             )
-        expected = features_sha256()
+        expected = features_sha256(self.record.features)
         if self.record.features_sha256 != expected:
             raise ModelError(
                 f"Model {self.record.id} was trained on other features than this version computes; use the model "
@@ -111,7 +120,11 @@ class Detector:
 
     def score(self, windows: Sequence[SpeechWindow]) -> np.ndarray:
         """Raw scores, shape (windows,), float64; higher is more synthetic. Windows don't influence each other."""
-        return self.score_features(extract(windows))
+        return self.score_features(self.extract(windows))
+
+    def extract(self, windows: Sequence[SpeechWindow]) -> np.ndarray:
+        """Features that this model scores, shape (windows, features), float32."""
+        return extract(windows, self.record.features)
 
     def score_features(self, features: np.ndarray) -> np.ndarray:
         """Raw scores of feature rows, shape (windows, features) -> (windows,)."""

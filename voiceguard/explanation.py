@@ -21,8 +21,9 @@ import numpy as np
 from voiceguard.audio import RATE_HZ
 from voiceguard.detector import Detector
 from voiceguard.errors import ModelError
-from voiceguard.features import SpeechWindow, cut_windows, extract, feature_names
+from voiceguard.features import FeatureSet, feature_names
 from voiceguard.vad import FRAME_SAMPLES, speech_frames
+from voiceguard.windows import SpeechWindow, cut_windows
 
 REFERENCE_FILE = "reference.json"
 MAP_BANDS_HZ = (0, 300, 600, 1000, 1500, 2000, 2600, 3200, 4000)
@@ -46,10 +47,13 @@ FAMILIES = (
     Family("timbre_bends", "How abruptly the timbre's change turns", r"lfcc\.d2x"),
     Family("timbre_roughness", "Fine roughness of the timbre's change", r"lfcc\.d3x"),
     Family("timbre_memory", "How long the timbre resembles itself", r"lfcc\.autocorrelation"),
-    Family("timbre_spread", "How widely the timbre varies", r"lfcc\.[a-z_]+\.\d+$"),
+    Family("timbre_unison", "How the parts of the timbre move together", r"lfcc\.correlation"),
+    Family("timbre_rhythm", "Rhythm of the timbre, 0.5 to 60 Hz", r"lfcc\.modulation"),
+    Family("timbre_spread", "How widely the timbre varies", r"lfcc\.(log_s|skew|kurt|mean_a|range|median)"),
     Family("voiced_motion", "Movement within voiced sounds", r"lfcc_voiced"),
     Family("unvoiced_motion", "Movement within unvoiced sounds", r"lfcc_unvoiced"),
     Family("band_levels", "How the levels of frequency bands vary", r"bands\.(?!modulation|correlation)"),
+    Family("band_motion", "Movement of single frequency bands", r"band\."),
     Family("rhythm", "Rhythm of the frequency bands, 0.5 to 50 Hz", r"bands\.modulation"),
     Family("band_unison", "How far frequency bands move together", r"bands\.correlation"),
     Family("loudness_motion", "Movement of the loudness", r"energy"),
@@ -97,18 +101,27 @@ class ScoreMap:
 
 
 @functools.cache
-def family_masks() -> np.ndarray:
-    """Which columns each family has; shape (families, features), bool. Every column is in just one."""
-    names = feature_names()
-    masks = np.array([[re.match(family.pattern, name) is not None for name in names] for family in FAMILIES])
+def families(features: FeatureSet = "full") -> tuple[Family, ...]:
+    """Families that a set of features has."""
+    names = feature_names(features)
+    return tuple(family for family in FAMILIES if any(re.match(family.pattern, name) for name in names))
+
+
+@functools.cache
+def family_masks(features: FeatureSet = "full") -> np.ndarray:
+    """Which columns each of its families has; shape (families, features), bool. Every column is in just one."""
+    names = feature_names(features)
+    masks = np.array(
+        [[re.match(family.pattern, name) is not None for name in names] for family in families(features)]
+    )
     if not (masks.sum(axis=0) == 1).all():
         odd = [name for name, count in zip(names, masks.sum(axis=0), strict=True) if count != 1]
         raise AssertionError(f"expected each feature in one family, got {odd[:5]}")
     return masks
 
 
-def load_reference(folder: Path) -> Reference:
-    """Read a model's reference.
+def load_reference(folder: Path, features: FeatureSet = "full") -> Reference:
+    """Read a model's reference; ``features`` are those of its record.
 
     Raises
     ------
@@ -119,13 +132,14 @@ def load_reference(folder: Path) -> Reference:
     try:
         raw = json.loads(path.read_text())
         mean = np.array(raw["mean"], np.float32)
-        ranges = np.array([raw["ranges"][family.name] for family in FAMILIES])
+        ranges = np.array([raw["ranges"][family.name] for family in families(features)])
     except OSError as error:
         raise ModelError(f"Expected a reference at {path}; it can't be read: {error.strerror}.") from error
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"Expected a complete reference at {path}; got {error!r}.") from error
-    if mean.shape != (len(feature_names()),) or ranges.shape != (len(FAMILIES), 2):
-        raise ModelError(f"Expected {len(feature_names())} features in {path}; got {mean.size}.")
+    count = len(feature_names(features))
+    if mean.shape != (count,) or ranges.shape != (len(families(features)), 2):
+        raise ModelError(f"Expected {count} features in {path}; got {mean.size}.")
     return Reference(mean, ranges[:, 0], ranges[:, 1])
 
 
@@ -136,25 +150,28 @@ def weigh(detector: Detector, windows: Sequence[SpeechWindow]) -> tuple[CueWeigh
     ----------
     detector : Detector
     windows : sequence of SpeechWindow
-        The channel's windows, as :func:`voiceguard.features.cut_windows` cuts them; at least one.
+        The channel's windows, as :func:`voiceguard.windows.cut_windows` cuts them; at least one.
 
     Raises
     ------
     ModelError
         If the model has no reference.
     """
-    reference = load_reference(detector.folder)
+    kind = detector.record.features
+    reference = load_reference(detector.folder, kind)
     seconds = np.array([window.speech.sum() * FRAME_SAMPLES / RATE_HZ for window in windows])
-    features = extract(windows)
+    features = detector.extract(windows)
     whole = detector.score_features(features)
     slope = detector.record.calibration.slope_at(float(seconds.sum()))
     weights = []
-    for mask in family_masks():
+    for mask in family_masks(kind):
         without = detector.score_features(np.where(mask, reference.mean, features))
         weights.append(slope * float(np.average(whole - without, weights=seconds)))
     found = [
         CueWeight(family.name, family.label, round(weight, 3), float(low), float(high))
-        for family, weight, low, high in zip(FAMILIES, weights, reference.low, reference.high, strict=True)
+        for family, weight, low, high in zip(
+            families(kind), weights, reference.low, reference.high, strict=True
+        )
     ]
     return tuple(sorted(found, key=lambda cue: -abs(cue.weight)))
 

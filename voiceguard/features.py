@@ -7,6 +7,9 @@ move from frame to frame. Means are left out wherever the channel sets them.
 Sources: linear-frequency cepstra as in Sahidullah, Kinnunen and Hanilçi, "A comparison of features for
 synthetic speech detection", Interspeech 2015; modulation spectra as in Wu et al., ICASSP 2013; reflection
 coefficients by the Levinson-Durbin recursion (Makhoul, Proc. IEEE 63, 1975).
+
+There are two sets of features: ``light``, and ``full``, which has the columns of ``light`` first and then how
+single bands move, how cepstra move together, and their modulation spectra, at some two thirds more cost.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -23,15 +28,10 @@ import scipy.sparse
 
 from voiceguard.audio import RATE_HZ
 from voiceguard.vad import FRAME_SAMPLES
+from voiceguard.windows import SpeechWindow
 
 REVISION = 2
 """Counted up when a feature keeps its name and changes its meaning: models trained on the old one are refused."""
-WINDOW_S = 4.0
-"""Seconds of speech in a window."""
-MIN_WINDOW_S = 1.5
-"""A rest shorter than this joins the window before it."""
-CONTEXT_SAMPLES = 800
-"""Audio kept on both sides of a stretch of speech, so that differences over time reach across its edges."""
 LEAST_SAMPLES = 4096
 """Shorter windows are padded with zeros: every difference over time needs frames on both sides."""
 FLOOR_DB = -60.0
@@ -50,71 +50,16 @@ BAND_DISTANCES = (1, 2, 3, 4, 6, 8, 12)
 LPC_ORDER = 10
 PITCH_LAGS = (RATE_HZ // 400, RATE_HZ // 62 - 1)
 VOICED_HARMONICITY = 0.45
+JOINT_LAGS = (1, 2, 4)
+JOINT_COEFFICIENTS = 16
+"""How many cepstra are held against one another at other times."""
+CEPSTRAL_MODULATION_HZ = (0.5, 2.0, 4.0, 8.0, 12.0, 16.0, 22.0, 28.0, 40.0, 62.5)
+
+FeatureSet = Literal["light", "full"]
+FEATURE_SETS: tuple[FeatureSet, ...] = ("light", "full")
 
 
-@dataclass(frozen=True)
-class SpeechWindow:
-    """What the detector scores once.
-
-    ``samples`` holds the speech with some context; ``speech`` marks its 10 ms frames that count, shape
-    (len(samples) // 80,).
-    """
-
-    start_s: float
-    end_s: float
-    samples: np.ndarray
-    speech: np.ndarray
-
-
-def cut_windows(samples: np.ndarray, speech: np.ndarray, window_s: float = WINDOW_S) -> list[SpeechWindow]:
-    """Cut a channel into windows that hold ``window_s`` seconds of speech each.
-
-    Parameters
-    ----------
-    samples : np.ndarray [shape=(n,), float32, -1..1]
-        One channel at 8 kHz.
-    speech : np.ndarray [shape=(n // 80,), bool]
-        Its speech frames, as :func:`voiceguard.vad.speech_frames` marks them.
-    window_s : float
-        Seconds of speech a window; the last one holds ``MIN_WINDOW_S`` to ``window_s + MIN_WINDOW_S``.
-    """
-    frames = np.flatnonzero(speech)
-    per_window = round(window_s * RATE_HZ / FRAME_SAMPLES)
-    least = round(MIN_WINDOW_S * RATE_HZ / FRAME_SAMPLES)
-    if len(frames) == 0:
-        return []
-    starts = list(range(0, len(frames), per_window))
-    if len(starts) > 1 and len(frames) - starts[-1] < least:
-        starts.pop()
-    return [
-        _gather(samples, frames[start:end])
-        for start, end in zip(starts, [*starts[1:], len(frames)], strict=True)
-    ]
-
-
-def _gather(samples: np.ndarray, frames: np.ndarray) -> SpeechWindow:
-    """Join the stretches that hold these frames, each with its context, leaving longer pauses out."""
-    context = CONTEXT_SAMPLES // FRAME_SAMPLES
-    breaks = np.flatnonzero(np.diff(frames) > 2 * context)
-    firsts = frames[np.concatenate([[0], breaks + 1])]
-    lasts = frames[np.concatenate([breaks, [len(frames) - 1]])]
-    pieces, masks = [], []
-    last_frame = len(samples) // FRAME_SAMPLES
-    for first, last in zip(firsts, lasts, strict=True):
-        begin, end = max(first - context, 0), min(last + 1 + context, last_frame)
-        pieces.append(samples[begin * FRAME_SAMPLES : end * FRAME_SAMPLES])
-        mask = np.zeros(end - begin, dtype=bool)
-        mask[frames[(frames >= first) & (frames <= last)] - begin] = True
-        masks.append(mask)
-    return SpeechWindow(
-        start_s=frames[0] * FRAME_SAMPLES / RATE_HZ,
-        end_s=(frames[-1] + 1) * FRAME_SAMPLES / RATE_HZ,
-        samples=np.concatenate(pieces),
-        speech=np.concatenate(masks),
-    )
-
-
-def extract(windows: Iterable[SpeechWindow]) -> np.ndarray:
+def extract(windows: Iterable[SpeechWindow], features: FeatureSet = "full") -> np.ndarray:
     """Compute the features of each window.
 
     Returns
@@ -122,22 +67,20 @@ def extract(windows: Iterable[SpeechWindow]) -> np.ndarray:
     np.ndarray [shape=(windows, features), float32, finite]
         Columns are named by :func:`feature_names`.
     """
-    rows = [_extract_window(window) for window in windows]
-    return np.stack(rows) if rows else np.zeros((0, len(feature_names())), np.float32)
+    rows = [_extract_window(window, features) for window in windows]
+    return np.stack(rows) if rows else np.zeros((0, len(feature_names(features))), np.float32)
 
 
 @functools.cache
-def feature_names() -> tuple[str, ...]:
+def feature_names(features: FeatureSet = "full") -> tuple[str, ...]:
     """Name each column of :func:`extract`, as ``family.quantity.statistic``."""
-    noise = np.random.default_rng(0).standard_normal(2 * RATE_HZ).astype(np.float32) * np.float32(0.1)
-    window = SpeechWindow(0.0, 2.0, noise, np.ones(len(noise) // FRAME_SAMPLES, dtype=bool))
-    return tuple(name for block in _blocks(window) for name in block.names())
+    return tuple(sorted(_names_as_computed(features), key=_section))
 
 
 @functools.cache
-def features_sha256() -> str:
+def features_sha256(features: FeatureSet = "full") -> str:
     """Fingerprint of what the columns are: their names and order, and how they are computed."""
-    said = [REVISION, WINDOW_SAMPLES, HOP_SAMPLES, BANDS, FLOOR_DB, *feature_names()]
+    said = [REVISION, WINDOW_SAMPLES, HOP_SAMPLES, BANDS, FLOOR_DB, *feature_names(features)]
     return hashlib.sha256("\n".join(map(str, said)).encode()).hexdigest()
 
 
@@ -187,28 +130,70 @@ def cepstra(log_bands: np.ndarray) -> np.ndarray:
 MOMENTS = ("log_spread", "skewness", "kurtosis", "mean_absolute")
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Values of one family, shape (len(statistics), quantities)."""
+class _Block(NamedTuple):
+    """Values of some families, shape (len(statistics), quantities), a family's quantities side by side."""
 
     family: str
     statistics: tuple[str, ...]
     values: np.ndarray
+    groups: tuple[tuple[str, int], ...] = (("", 0),)
+    """What stands before ``family`` for how many of the quantities; 0 for all of them."""
 
     def names(self) -> Iterable[str]:
         quantities = self.values.size // len(self.statistics)
         for statistic in self.statistics:
-            base = f"{self.family}.{statistic}"
-            yield from (f"{base}.{index}" for index in range(quantities)) if quantities > 1 else (base,)
+            for group, count in self.groups:
+                base, count = f"{group}{self.family}.{statistic}", count or quantities
+                yield from (f"{base}.{index}" for index in range(count)) if count > 1 else (base,)
 
 
-def _extract_window(window: SpeechWindow) -> np.ndarray:
-    row = np.concatenate([block.values.ravel() for block in _blocks(window)], dtype=np.float32)
-    return np.nan_to_num(row, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+_SECTIONS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"lfcc\.(d\d|autocorrelation)",
+        r"lfcc\.(?!correlation|modulation)",
+        r"bands\.",
+        r"energy\.",
+        r"pitch\.voiced_share",
+        r"pitch\.harmonicity",
+        r"pitch\.",
+        r"lpc\.area",
+        r"lpc\.gain",
+        r"lfcc_",
+        r"shape\.(?!d\d|autocorrelation)",
+        r"shape\.",
+        r"band\.",
+        r"lfcc\.correlation",
+        r"lfcc\.modulation",
+    )
+)
+"""In which order the columns are, by the beginning of their names; within a section as they are computed."""
 
 
-def _blocks(window: SpeechWindow) -> Iterable[_Block]:
-    """Compute every family."""
+def _section(name: str) -> int:
+    return next(index for index, section in enumerate(_SECTIONS) if section.match(name))
+
+
+@functools.cache
+def _names_as_computed(features: FeatureSet) -> tuple[str, ...]:
+    noise = np.random.default_rng(0).standard_normal(2 * RATE_HZ).astype(np.float32) * np.float32(0.1)
+    window = SpeechWindow(0.0, 2.0, noise, np.ones(len(noise) // FRAME_SAMPLES, dtype=bool))
+    return tuple(name for block in _blocks(window, features) for name in block.names())
+
+
+@functools.cache
+def _order(features: FeatureSet) -> np.ndarray:
+    """Where each column of a row is among the values as they are computed."""
+    return np.argsort([_section(name) for name in _names_as_computed(features)], kind="stable")
+
+
+def _extract_window(window: SpeechWindow, features: FeatureSet) -> np.ndarray:
+    values = np.concatenate([block.values.ravel() for block in _blocks(window, features)], dtype=np.float32)
+    return np.nan_to_num(values[_order(features)], copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _blocks(window: SpeechWindow, features: FeatureSet) -> Iterable[_Block]:
+    """Compute every family of a set."""
     samples = window.samples - np.float32(window.samples.mean())
     if len(samples) < LEAST_SAMPLES:
         samples = np.pad(samples, (0, LEAST_SAMPLES - len(samples)))
@@ -220,30 +205,26 @@ def _blocks(window: SpeechWindow) -> Iterable[_Block]:
     pairs = (log_bands[0::2] + log_bands[1::2]) / 2
     excitation = _analyse_excitation(power, speech)
     shape = _spectrum_shape(np.ascontiguousarray(power.T))
-    # All tracks go through the statistics together: many small calls would cost more than the sums.
-    moving = _dynamics_together(
-        {
-            "lfcc": coefficients,
-            "energy": np.log(np.exp(pairs - pairs.max()).sum(axis=0) + np.float32(1e-9))[None],
-            "pitch.harmonicity": excitation.harmonicity[None],
-            "lpc.area": excitation.areas,
-            "lpc.gain": excitation.log_gain[None],
-            "shape": shape,
-        },
-        speech,
-    )
-    yield from moving["lfcc"]
+    tracks = {
+        "lfcc": coefficients,
+        "energy": np.log(np.exp(pairs - pairs.max()).sum(axis=0) + np.float32(1e-9))[None],
+        "pitch.harmonicity": excitation.harmonicity[None],
+        "lpc.area": excitation.areas,
+        "lpc.gain": excitation.log_gain[None],
+        "shape": shape,
+    }
+    if features == "full":
+        tracks["band"] = log_bands
+    yield from _dynamics(tracks, speech)
     yield from _statics("lfcc", coefficients[:20, speech])
     yield from _bands(pairs, speech)
-    yield from moving["energy"]
     yield _Block("pitch", ("voiced_share",), np.array([excitation.voiced.sum() / speech.sum()]))
-    yield from moving["pitch.harmonicity"]
     yield from _pitch(excitation.log_lag, excitation.voiced)
-    yield from moving["lpc.area"]
-    yield from moving["lpc.gain"]
     yield from _voicing(coefficients, speech, excitation.voiced)
     yield from _statics("shape", shape[:, speech])
-    yield from moving["shape"]
+    if features == "full":
+        yield from _joint(coefficients, speech)
+        yield from _cepstral_modulation(coefficients[:, speech])
 
 
 def _frame_mask(speech: np.ndarray, count: int) -> np.ndarray:
@@ -254,11 +235,14 @@ def _frame_mask(speech: np.ndarray, count: int) -> np.ndarray:
     return mask if mask.sum() >= 16 else np.ones(count, dtype=bool)
 
 
-def _dynamics(family: str, tracks: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
+def _dynamics(groups: dict[str, np.ndarray], speech: np.ndarray) -> Iterable[_Block]:
     """Statistics of differences of several orders and steps, and autocorrelation.
 
-    ``tracks`` has shape (quantities, frames), C order.
+    ``groups`` names tracks of shape (quantities, frames). They go through the statistics together: many small
+    calls would cost more than the sums.
     """
+    tracks = np.concatenate(list(groups.values()))
+    named = tuple((name, len(values)) for name, values in groups.items())
     weights = speech.astype(np.float32)
     for step in STEPS:
         difference = tracks
@@ -266,28 +250,17 @@ def _dynamics(family: str, tracks: np.ndarray, speech: np.ndarray) -> Iterable[_
             difference = difference[:, step:] - difference[:, :-step]
             lead = order * step // 2
             moments = _moments(difference, weights[lead : lead + difference.shape[1]])
-            yield _Block(f"{family}.d{order}x{step}", MOMENTS, moments)
+            yield _Block(f".d{order}x{step}", MOMENTS, moments, named)
             if order == 1:
                 first_spread = moments[0]
             else:
-                yield _Block(f"{family}.d{order}x{step}", ("relative_spread",), moments[0] - first_spread)
+                yield _Block(f".d{order}x{step}", ("relative_spread",), moments[0] - first_spread, named)
     mean = np.vecdot(tracks, weights) / np.float32(weights.sum())
     centred = (tracks - mean[:, None]) * weights
     power = np.vecdot(centred, centred) + np.float32(1e-9)
     for lag in LAGS:
         correlation = np.vecdot(centred[:, lag:], centred[:, :-lag]) / power
-        yield _Block(f"{family}.autocorrelation", (str(lag),), correlation)
-
-
-def _dynamics_together(groups: dict[str, np.ndarray], speech: np.ndarray) -> dict[str, list[_Block]]:
-    """Compute :func:`_dynamics` of several families, each of shape (quantities, frames), in one go."""
-    ends = np.cumsum([len(tracks) for tracks in groups.values()])
-    blocks: dict[str, list[_Block]] = {family: [] for family in groups}
-    for block in _dynamics("", np.concatenate(list(groups.values())), speech):
-        for family, end in zip(groups, ends, strict=True):
-            values = block.values[..., end - len(groups[family]) : end]
-            blocks[family].append(_Block(family + block.family, block.statistics, values))
-    return blocks
+        yield _Block(".autocorrelation", (str(lag),), correlation, named)
 
 
 def _moments(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -339,13 +312,7 @@ def _bands(pairs: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
     yield _Block(
         "bands.delta", MOMENTS, _moments(pairs[:, 2:] - pairs[:, :-2], speech[1:-1].astype(np.float32))
     )
-    size = scipy.fft.next_fast_len(centred.shape[1], real=True)
-    spectrum = scipy.fft.rfft(centred * _hanning(centred.shape[1]), size)
-    modulation = spectrum.real**2 + spectrum.imag**2
-    edges = np.ceil(np.array(MODULATION_HZ) * size * HOP_SAMPLES / RATE_HZ).astype(int)
-    ranges = np.stack([modulation[:, low:high].sum(axis=1) for low, high in itertools.pairwise(edges)])
-    shares = np.log(ranges / (modulation.sum(axis=1) + np.float32(1e-9)) + np.float32(1e-6))
-    yield _Block("bands.modulation", tuple(f"{low:g}hz" for low in MODULATION_HZ[:-1]), shares)
+    yield _modulation("bands", centred, MODULATION_HZ)
     normal = centred[:, ::2]  # neighbours overlap, and say the same
     normal = normal / (np.sqrt(np.vecdot(normal, normal) / normal.shape[1]) + np.float32(1e-6))[:, None]
     correlation = np.vecdot(normal[:, None], normal[None]) / np.float32(normal.shape[1])
@@ -356,6 +323,52 @@ def _bands(pairs: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
     spread = np.sqrt(np.maximum(np.add.reduceat(chosen_pairs**2, starts) / counts - mean**2, 0))
     for distance, values in zip(BAND_DISTANCES, np.stack([mean, spread], axis=1), strict=True):
         yield _Block(f"bands.correlation.{distance}", ("mean", "spread"), values)
+
+
+def _modulation(family: str, centred: np.ndarray, edges_hz: tuple[float, ...]) -> _Block:
+    """Log share of the power that tracks without mean, shape (quantities, frames), have in each range."""
+    size = scipy.fft.next_fast_len(centred.shape[1], real=True)
+    spectrum = scipy.fft.rfft(centred * _hanning(centred.shape[1]), size)
+    modulation = spectrum.real**2 + spectrum.imag**2
+    edges = np.ceil(np.array(edges_hz) * size * HOP_SAMPLES / RATE_HZ).astype(int)
+    ranges = np.stack([modulation[:, low:high].sum(axis=1) for low, high in itertools.pairwise(edges)])
+    shares = np.log(ranges / (modulation.sum(axis=1) + np.float32(1e-9)) + np.float32(1e-6))
+    return _Block(f"{family}.modulation", tuple(f"{low:g}hz" for low in edges_hz[:-1]), shares)
+
+
+def _cepstral_modulation(chosen: np.ndarray) -> Iterable[_Block]:
+    """Modulation spectrum of cepstra of speech frames, shape (quantities, frames)."""
+    yield _modulation("lfcc", chosen - chosen.mean(axis=1, keepdims=True), CEPSTRAL_MODULATION_HZ)
+
+
+def _joint(coefficients: np.ndarray, speech: np.ndarray) -> Iterable[_Block]:
+    """How cepstra move together, shape (quantities, frames): correlations between all pairs of them.
+
+    Of cepstra themselves, of their first and second differences, of how large the first ones are; and of first
+    differences with those of other cepstra some frames later.
+    """
+    weights = speech.astype(np.float32)
+    first = coefficients[:, 2:] - coefficients[:, :-2]
+    second = coefficients[:, 4:] - 2 * coefficients[:, 2:-2] + coefficients[:, :-4]
+    pairs = _pairs_above_diagonal()
+    moving = _normalise(first, weights[1:-1])
+    for name, normal in (
+        ("statics", _normalise(coefficients, weights)),
+        ("d1x2", moving),
+        ("d2x2", _normalise(second, weights[2:-2])),
+        ("absolute", _normalise(np.abs(first), weights[1:-1])),
+    ):
+        yield _Block("lfcc.correlation", (name,), np.vecdot(normal[:, None], normal[None])[pairs])
+    for lag in JOINT_LAGS:
+        early, late = moving[:JOINT_COEFFICIENTS, :-lag], moving[:JOINT_COEFFICIENTS, lag:]
+        yield _Block("lfcc.correlation", (f"d1x2_later{lag}",), np.vecdot(late[:, None], early[None]))
+
+
+def _normalise(tracks: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Tracks, shape (quantities, frames), without their mean and of length 1, over frames of weight 1."""
+    mean = np.vecdot(tracks, weights) / np.float32(max(weights.sum(), 1))
+    centred = (tracks - mean[:, None]) * weights
+    return np.asarray(centred / np.sqrt(np.vecdot(centred, centred) + np.float32(1e-9))[:, None])
 
 
 @dataclass(frozen=True)
@@ -373,10 +386,9 @@ def _analyse_excitation(power: np.ndarray, speech: np.ndarray) -> _Excitation:
     """Find pitch by the autocorrelation's peak, and log area ratios of the all-pole fit."""
     autocorrelation = scipy.fft.dct(power, type=1, axis=1)  # the inverse transform of a real even spectrum
     low, high = PITCH_LAGS
-    search = autocorrelation[:, low:high] / (autocorrelation[:, :1] + np.float32(1e-16))
-    search /= _lag_window()[low:high]
+    search = autocorrelation[:, low:high] * (1 / _lag_window()[low:high])
     best = search.argmax(axis=1)
-    harmonicity = search[np.arange(len(search)), best]
+    harmonicity = search[np.arange(len(search)), best] / (autocorrelation[:, 0] + np.float32(1e-16))
     reflection, gain = _reflection(autocorrelation[:, : LPC_ORDER + 1])
     reflection = np.clip(reflection, np.float32(-0.999), np.float32(0.999))
     return _Excitation(
@@ -491,3 +503,9 @@ def _diagonals() -> tuple[np.ndarray, np.ndarray]:
     pairs = [np.stack([np.arange(BANDS // 2 - d), np.arange(d, BANDS // 2)]) for d in BAND_DISTANCES]
     starts = np.cumsum([0, *(pair.shape[1] for pair in pairs)])[:-1]
     return np.concatenate(pairs, axis=1), starts
+
+
+@functools.cache
+def _pairs_above_diagonal() -> tuple[np.ndarray, np.ndarray]:
+    """Index pairs of different cepstra, each pair once."""
+    return np.triu_indices(COEFFICIENTS, 1)

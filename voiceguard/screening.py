@@ -17,10 +17,11 @@ from voiceguard import fingerprint
 from voiceguard.audio import RATE_HZ, Limits, Recording, decode
 from voiceguard.detector import Detector, default_model_dir
 from voiceguard.errors import NoSuchChannel
-from voiceguard.features import SpeechWindow, cut_windows
 from voiceguard.fingerprint import Fingerprint
+from voiceguard.shipped import model_folder
 from voiceguard.vad import FRAME_S, FRAME_SAMPLES, MIN_SCORED_S, Segment, segments, speech_frames
 from voiceguard.verdict import Reason, Verdict
+from voiceguard.windows import SpeechWindow, cut_windows
 
 MAX_SNR_DB = 60.0
 MIN_PRINTED_S = 3.0
@@ -136,12 +137,14 @@ class Screener:
     def load(cls, model_dir: Path | None = None) -> Screener:
         """Load a model: the given folder, else the one of ``VOICEGUARD_MODEL``, else the shipped one.
 
+        ``light`` names the lighter of the shipped ones.
+
         Raises
         ------
         ModelError
             If the model is missing, altered or of another version.
         """
-        return cls(Detector(model_dir or default_model_dir()))
+        return cls(Detector(model_folder(model_dir) if model_dir else default_model_dir()))
 
     @property
     def model_id(self) -> str:

@@ -13,6 +13,8 @@ from cryptography import x509
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from voiceguard.shipped import model_folder
+
 
 def _rate(value: str) -> str:
     try:
@@ -90,8 +92,9 @@ class Settings(BaseSettings):
     recordings_url: Annotated[str, AfterValidator(_store_url)] = Field(
         default="", description="Folder or s3://bucket/prefix; by default recordings/ in the data folder."
     )
-    model: Path | None = Field(
-        default=None, description="Folder of the detector; by default the shipped one."
+    model: Annotated[Path, AfterValidator(model_folder)] | None = Field(
+        default=None,
+        description="Folder of the detector, or `light` for the lighter of the shipped ones; by default the other.",
     )
     host: str = Field(default="127.0.0.1", description="Address that `voiceguard serve` listens on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that `voiceguard serve` listens on.")

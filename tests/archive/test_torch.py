@@ -12,9 +12,10 @@ from voiceguard.archive.progress import Progress
 from voiceguard.archive.scan import ScanSettings, scan
 from voiceguard.audio import decode
 from voiceguard.cli import app
-from voiceguard.features import LEAST_SAMPLES, SpeechWindow, cut_windows, extract, feature_names
+from voiceguard.features import FEATURE_SETS, LEAST_SAMPLES, FeatureSet, extract, feature_names
 from voiceguard.screening import Screener
 from voiceguard.vad import speech_frames
+from voiceguard.windows import SpeechWindow, cut_windows
 
 
 @pytest.fixture(scope="module")
@@ -34,22 +35,24 @@ def windows(audio_samples: Path) -> list[SpeechWindow]:
 
 
 @pytest.mark.train
-def test_features_are_those_of_serving(windows: list[SpeechWindow]):
+@pytest.mark.parametrize("features", FEATURE_SETS)
+def test_features_are_those_of_serving(windows: list[SpeechWindow], features: FeatureSet):
     from voiceguard.archive.torch_features import BatchFeatures
 
-    expected, found = extract(windows), BatchFeatures("cpu").extract(windows).numpy()
+    expected, found = extract(windows, features), BatchFeatures("cpu", features).extract(windows).numpy()
     assert found.shape == expected.shape
     # Signed square roots of skewness: the last digits of nothing are large beside it.
-    rooted = np.array(["skewness" in name for name in feature_names()])
+    rooted = np.array(["skewness" in name for name in feature_names(features)])
     np.testing.assert_allclose(found[:, ~rooted], expected[:, ~rooted], rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(found[:, rooted] ** 2, expected[:, rooted] ** 2, rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.train
-def test_scores_are_those_of_serving(windows: list[SpeechWindow]):
+@pytest.mark.parametrize("model", [None, Path("light")])
+def test_scores_are_those_of_serving(windows: list[SpeechWindow], model: Path | None):
     from voiceguard.archive.torch_detector import BatchDetector
 
-    detector = Screener.load().detector
+    detector = Screener.load(model).detector
     found = BatchDetector(detector, "cpu").score(windows)
     assert np.abs(found - detector.score(windows)).max() < 1e-3
 

@@ -9,6 +9,7 @@ import pytest
 from voiceguard.detector import Detector, default_model_dir, read_record
 from voiceguard.errors import ModelError
 from voiceguard.features import feature_names
+from voiceguard.shipped import shipped
 
 
 @pytest.fixture
@@ -22,6 +23,26 @@ def test_shipped_model_loads_and_scores(rng):
     detector = Detector(default_model_dir())
     features = rng.standard_normal((3, len(feature_names()))).astype(np.float32)
     assert np.isfinite(detector.score_features(features)).all()
+
+
+def test_the_light_model_has_its_own_features_and_name(rng, monkeypatch):
+    monkeypatch.setenv("VOICEGUARD_MODEL", "light")
+    light, full = Detector(default_model_dir()), Detector(shipped("models"))
+    assert (light.record.features, full.record.features) == ("light", "full")
+    assert light.record.id != full.record.id
+    features = rng.standard_normal((3, len(feature_names("light")))).astype(np.float32)
+    assert np.isfinite(light.score_features(features)).all()
+
+
+def test_record_without_features_is_one_of_the_light_set(model):
+    record = json.loads((model / "model.json").read_text())
+    del record["features"]
+    (model / "model.json").write_text(json.dumps(record))
+    assert read_record(model).features == "light"
+    record["features"] = "heavy"
+    (model / "model.json").write_text(json.dumps(record))
+    with pytest.raises(ModelError, match="heavy"):
+        read_record(model)
 
 
 def test_batch_and_order_do_not_matter(rng):

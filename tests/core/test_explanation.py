@@ -11,8 +11,9 @@ from voiceguard.audio import RATE_HZ, decode
 from voiceguard.detector import Detector, default_model_dir
 from voiceguard.errors import ModelError
 from voiceguard.explanation import FAMILIES, MAP_BANDS_HZ, family_masks, load_reference, map_window, weigh
-from voiceguard.features import SpeechWindow, cut_windows, extract, feature_names
+from voiceguard.features import extract, feature_names
 from voiceguard.vad import FRAME_SAMPLES, speech_frames
+from voiceguard.windows import SpeechWindow, cut_windows
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_weights_come_heaviest_first_with_the_range_of_human_speech(
 
 def test_mean_human_features_have_no_weight(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     mean = load_reference(detector.folder).mean
-    monkeypatch.setattr("voiceguard.explanation.extract", lambda windows: np.stack([mean] * len(windows)))
+    monkeypatch.setattr(detector, "extract", lambda windows: np.stack([mean] * len(windows)))
     window = SpeechWindow(0.0, 4.0, np.zeros(4 * RATE_HZ, np.float32), np.ones(400, dtype=bool))
     assert all(cue.weight == 0 for cue in weigh(detector, [window]))
 

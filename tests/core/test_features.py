@@ -13,11 +13,11 @@ from voiceguard.features import (
     COEFFICIENTS,
     HOP_SAMPLES,
     WINDOW_SAMPLES,
-    SpeechWindow,
-    cut_windows,
     extract,
     feature_names,
+    features_sha256,
 )
+from voiceguard.windows import SpeechWindow, cut_windows
 
 
 def window_of(samples: np.ndarray) -> SpeechWindow:
@@ -101,6 +101,36 @@ def test_names_are_unique_and_one_a_column(babble):
     names = feature_names()
     assert len(set(names)) == len(names)
     assert extract([window_of(babble)]).shape == (1, len(names))
+
+
+def test_the_light_set_is_the_first_columns_of_the_full_one(babble):
+    light, full = feature_names("light"), feature_names("full")
+    assert full[: len(light)] == light
+    window = window_of(babble)
+    # Tracks go through the statistics together, and how many there are moves the last digits.
+    np.testing.assert_allclose(
+        extract([window], "full")[0, : len(light)], extract([window], "light")[0], rtol=1e-3, atol=1e-4
+    )
+    assert features_sha256("light") != features_sha256("full")
+
+
+def test_correlations_of_cepstra_equal_numpy(babble):
+    window = window_of(babble)
+    samples = babble - babble.mean()
+    power = features.power_spectrogram(samples)
+    floor = power.mean() * 10 ** (features.FLOOR_DB / 10) + 1e-16
+    cepstra = features.cepstra(np.log(features.band_powers(power) + floor))
+    first = cepstra[:, 2:] - cepstra[:, :-2]
+    above = np.triu_indices(COEFFICIENTS, 1)
+    row = dict(zip(feature_names(), extract([window])[0], strict=True))
+    for name, tracks in (("statics", cepstra), ("d1x2", first), ("absolute", np.abs(first))):
+        found = [row[f"lfcc.correlation.{name}.{index}"] for index in range(len(above[0]))]
+        np.testing.assert_allclose(found, np.corrcoef(tracks)[above], atol=2e-3)
+    later = [row[f"lfcc.correlation.d1x2_later2.{index}"] for index in range(features.JOINT_COEFFICIENTS**2)]
+    chosen = first[: features.JOINT_COEFFICIENTS]
+    expected = np.corrcoef(chosen[:, 2:], chosen[:, :-2])[len(chosen) :, : len(chosen)].T
+    # The means and spreads are those of all frames, not of the shifted ones.
+    np.testing.assert_allclose(np.reshape(later, expected.shape), expected, atol=0.05)
 
 
 def test_level_does_not_matter(babble):

@@ -26,6 +26,7 @@ from voiceguard.errors import DamagedRecording, VoiceGuardError
 from voiceguard.fingerprint import Fingerprint
 from voiceguard.screening import Screening
 from voiceguard.streaming import Look
+from voiceguard.threads import one_thread
 
 _ATTEMPTS = 2
 """A worker may die for reasons of its own; a second one that dies over the same recording accuses that."""
@@ -74,6 +75,7 @@ class ScreeningPool:
 
     async def start(self) -> None:
         """Start the processes; raise `ModelError` if the detector can't be loaded."""
+        one_thread()
         lanes = await asyncio.gather(*(self._open() for _ in range(self._workers)))
         self.model = lanes[0].worker.model
         for lane in lanes:

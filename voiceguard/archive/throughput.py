@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from voiceguard.archive.jobs import Job
 from voiceguard.archive.screen import OneByOne, load
+from voiceguard.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,7 @@ def _work(
     results: Queue[float],
     seconds: float,
 ) -> None:
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
+    one_thread()
     once = body(arguments)
     once()
     barrier.wait()

@@ -23,8 +23,8 @@ from voiceguard.archive.worker import DeviceUnavailable
 from voiceguard.audio import decode
 from voiceguard.detector import GRAPH_FILE, Detector
 from voiceguard.errors import ModelError
-from voiceguard.features import SpeechWindow
 from voiceguard.screening import Screener
+from voiceguard.windows import SpeechWindow
 
 _AT_ONCE = 256
 """Windows in one batch: some 2 GiB of a GPU's memory."""
@@ -53,7 +53,7 @@ class BatchDetector:
 
     def __init__(self, detector: Detector, device: str) -> None:
         self.device = torch.device(device)
-        self._features = BatchFeatures(device)
+        self._features = BatchFeatures(device, detector.record.features)
         graph = onnx.load(str(detector.folder / GRAPH_FILE)).graph
         unknown = {node.op_type for node in graph.node} - set(_OPERATIONS)
         if unknown:
@@ -121,6 +121,7 @@ def _gemm(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "Sub": torch.sub,
     "Mul": torch.mul,
+    "Slice": lambda values, start, end, _axes: values[:, int(start) : int(end)],
     "Clip": lambda values, low, high: torch.minimum(torch.maximum(values, low), high),
     "Cast": lambda values: values.float(),
     "Gemm": _gemm,

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from voiceguard import features as one
 from voiceguard.audio import RATE_HZ
-from voiceguard.features import SpeechWindow
+from voiceguard.features import FeatureSet
+from voiceguard.windows import SpeechWindow
 
 _TINY = 1e-16
 
@@ -30,10 +31,15 @@ class BatchFeatures:
     ----------
     device
         A device of torch, such as ``cuda`` or ``cpu``.
+    features
+        Which set of features.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, features: FeatureSet = "full") -> None:
         self.device = torch.device(device)
+        self._full = features == "full"
+        pairs = one._pairs_above_diagonal()
+        self._above = tuple(torch.as_tensor(index, device=self.device) for index in pairs)
         self._spectrogram = torchaudio.transforms.Spectrogram(
             n_fft=one.WINDOW_SAMPLES, hop_length=one.HOP_SAMPLES, center=False, power=2.0
         ).to(self.device)
@@ -85,9 +91,11 @@ class BatchFeatures:
         voiced = speech & (harmonicity > one.VOICED_HARMONICITY)
         shape = _spectrum_shape(power)
         tracks = [coefficients, energy[:, None], harmonicity[:, None], areas, log_gain[:, None], shape]
+        if self._full:
+            tracks.append(log_bands)
         moving = _dynamics(torch.cat(tracks, dim=1), weights, frames)
         ends = list(itertools.accumulate(track.shape[1] for track in tracks))
-        lfcc, loud, harmonic, area, gain, shaped = (
+        lfcc, loud, harmonic, area, gain, shaped, *bands = (
             torch.cat([block[..., end - track.shape[1] : end].flatten(1) for block in moving], dim=1)
             for track, end in zip(tracks, ends, strict=True)
         )
@@ -103,6 +111,11 @@ class BatchFeatures:
         yield from _voicing(coefficients, speech, voiced, frames)
         yield from _statics(shape, speech)
         yield shaped
+        if self._full:
+            yield from bands
+            yield from self._joint(coefficients, weights, frames)
+            centred, counts = _to_the_front(coefficients, speech)
+            yield self._modulation(centred, counts, one.CEPSTRAL_MODULATION_HZ)
 
     def _excitation(self, power: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         autocorrelation = one.WINDOW_SAMPLES * torch.fft.irfft(power, n=one.WINDOW_SAMPLES, dim=1)
@@ -119,13 +132,8 @@ class BatchFeatures:
         yield from _statics(pairs, speech)
         delta = pairs[:, :, 2:] - pairs[:, :, :-2]
         yield _moments(delta, _cut(speech.float(), 1, delta, frames - 2))
-        # Speech frames move to the front, in their order.
-        counts = speech.sum(1)
-        order = torch.argsort((~speech).to(torch.uint8), dim=1, stable=True)
-        chosen = torch.gather(pairs, 2, order[:, None].expand_as(pairs))
-        front = _within(counts, pairs.shape[2]).float()[:, None]
-        centred = (chosen - (chosen * front).sum(2, keepdim=True) / counts[:, None, None]) * front
-        yield self._modulation(centred, counts)
+        centred, counts = _to_the_front(pairs, speech)
+        yield self._modulation(centred, counts, one.MODULATION_HZ)
         normal = centred[:, :, ::2]
         half = ((counts + 1) // 2)[:, None, None]
         normal = normal / (torch.sqrt((normal * normal).sum(2, keepdim=True) / half) + 1e-6)
@@ -137,9 +145,26 @@ class BatchFeatures:
             spread = torch.sqrt(((along * along).mean(1) - mean**2).clamp(min=0))
             yield torch.stack([mean, spread], dim=1)
 
-    def _modulation(self, centred: Tensor, counts: Tensor) -> Tensor:
-        """Shares of modulation frequencies, (windows, ranges, bands): one transform for each length."""
-        shares = centred.new_zeros((len(centred), len(one.MODULATION_HZ) - 1, centred.shape[1]))
+    def _joint(self, coefficients: Tensor, weights: Tensor, frames: Tensor) -> Iterator[Tensor]:
+        first = coefficients[..., 2:] - coefficients[..., :-2]
+        second = coefficients[..., 4:] - 2 * coefficients[..., 2:-2] + coefficients[..., :-4]
+        once = _cut(weights, 1, first, frames - 2)
+        moving = _normalise(first, once)
+        rows, columns = self._above
+        for normal in (
+            _normalise(coefficients, weights),
+            moving,
+            _normalise(second, _cut(weights, 2, second, frames - 4)),
+            _normalise(first.abs(), once),
+        ):
+            yield (normal @ normal.transpose(1, 2))[:, rows, columns]
+        moving = moving[:, : one.JOINT_COEFFICIENTS]
+        for lag in one.JOINT_LAGS:
+            yield moving[..., lag:] @ moving[..., :-lag].transpose(1, 2)
+
+    def _modulation(self, centred: Tensor, counts: Tensor, edges_hz: tuple[float, ...]) -> Tensor:
+        """Shares of modulation frequencies, (windows, ranges, quantities): one transform for each length."""
+        shares = centred.new_zeros((len(centred), len(edges_hz) - 1, centred.shape[1]))
         place = torch.arange(centred.shape[2], device=self.device, dtype=torch.float64)
         taper = 0.5 - 0.5 * torch.cos(2 * torch.pi * place / (counts[:, None] - 1))
         tapered = centred * taper[:, None].float()
@@ -148,10 +173,27 @@ class BatchFeatures:
             rows = torch.as_tensor(np.flatnonzero(sizes == size), device=self.device)
             spectrum = torch.fft.rfft(tapered[rows], n=int(size))
             modulation = spectrum.real**2 + spectrum.imag**2
-            edges = np.ceil(np.array(one.MODULATION_HZ) * size * one.HOP_SAMPLES / RATE_HZ).astype(int)
+            edges = np.ceil(np.array(edges_hz) * size * one.HOP_SAMPLES / RATE_HZ).astype(int)
             ranges = torch.stack([modulation[..., a:b].sum(2) for a, b in itertools.pairwise(edges)], dim=1)
             shares[rows] = torch.log(ranges / (modulation.sum(2) + 1e-9)[:, None] + 1e-6)
         return shares
+
+
+def _to_the_front(tracks: Tensor, speech: Tensor) -> tuple[Tensor, Tensor]:
+    """Move speech frames to the front, in their order, without their mean; zeros behind. And count them."""
+    counts = speech.sum(1)
+    order = torch.argsort((~speech).to(torch.uint8), dim=1, stable=True)
+    chosen = torch.gather(tracks, 2, order[:, None].expand_as(tracks))
+    front = _within(counts, tracks.shape[2]).float()[:, None]
+    return (chosen - (chosen * front).sum(2, keepdim=True) / counts[:, None, None]) * front, counts
+
+
+def _normalise(tracks: Tensor, weights: Tensor) -> Tensor:
+    """As :func:`voiceguard.features._normalise`, of a batch."""
+    weights = weights[:, None]
+    mean = (tracks * weights).sum(2) / weights.sum(2).clamp(min=1)
+    centred = (tracks - mean[..., None]) * weights
+    return centred / torch.sqrt((centred * centred).sum(2) + 1e-9)[..., None]
 
 
 def _within(counts: Tensor, length: int) -> Tensor:

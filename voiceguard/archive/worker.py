@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceguard.errors import VoiceGuardError
+from voiceguard.threads import one_thread
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -136,8 +137,7 @@ def _become_a_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-        os.environ[name] = "1"
+    one_thread()
     # A crash of a decoder is a row, not a core dump of somebody's phone call.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Decoders write to the terminal past Python, into the progress bar.

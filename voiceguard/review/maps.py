@@ -16,8 +16,8 @@ import numpy as np
 from voiceguard.audio import RATE_HZ
 from voiceguard.detector import Detector
 from voiceguard.explanation import map_window
-from voiceguard.features import cut_windows
 from voiceguard.vad import speech_frames
+from voiceguard.windows import cut_windows
 
 _MOST_KEPT = 500
 _MOST_LISTED = 6

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from voiceguard.features import WINDOW_S, feature_names
+from voiceguard.features import FeatureSet, feature_names
 from voiceguard.training.report import Report
 from voiceguard.verdict import Calibration
+from voiceguard.windows import WINDOW_S
 
 CARD_FILE = "CARD.md"
 
@@ -16,8 +18,8 @@ _TEXT = """\
 
 **What it does.** Scores windows of {window_s:.0f} seconds of 8 kHz telephone speech as synthetic or human. A window's
 {features} features are functionals of fine spectral dynamics (cepstra of linear bands, band energies,
-periodicity, all-pole fit); {members} small networks on them are averaged. The mean over a call's windows becomes a
-natural-log likelihood ratio that depends on the seconds of speech.
+periodicity, all-pole fit); {networks}. The mean over a call's windows becomes a
+natural-log likelihood ratio that depends on the seconds of speech. {beside}
 
 **What a verdict means.** `synthetic` from score {flag:.2f}; `human` up to {clear:.2f}; between them, and with under
 {min_speech:.0f} seconds of speech or poor quality, `inconclusive`. A person should listen from {review:.2f}. The
@@ -28,10 +30,10 @@ probability shown assumes that {prior:.0%} of calls are synthetic. A verdict say
 channels (plain, mild, hard), all folds; weights, calibration and thresholds as in `recipe.json` and `model.json`.
 The clips are not part of the project.
 
-**How the figures below were made.** `voiceguard evaluate MANIFEST --work FOLDER`. They are not of the shipped
-networks, which heard all folds, but of the same recipe: each fold scored by networks that heard none of its pages,
-speakers or engine names; calibration and thresholds applied to a fold were fitted on the other four. Intervals are
-95 % Clopper-Pearson and take clips as independent, which clips of one page are not.
+**How the figures below were made.** `voiceguard evaluate MANIFEST --work FOLDER --detector {kind}`. They are not of
+the shipped networks, which heard all folds, but of the same recipe: each fold scored by networks that heard none of
+its pages, speakers or engine names; calibration and thresholds applied to a fold were fitted on the other four.
+Intervals are 95 % Clopper-Pearson and take clips as independent, which clips of one page are not.
 
 **Known limits.** Labels of the corpus come from file names and page headings, with some noise. Most speech is
 English. Wild pages show systems at their best, without the noise of a call; the channel is simulated. Voices of
@@ -43,15 +45,31 @@ The error of a single clip is high: decide on whole calls and campaigns, and lis
 {tables}"""
 
 
+_BESIDE: dict[FeatureSet, str] = {
+    "full": "A lighter detector, `light`, lies beside it, with a card of its own.",
+    "light": "It is the lighter of two: `VOICEGUARD_MODEL=light` chooses it where speed counts for more.",
+}
+
+
 def write_card(
-    folder: Path, model_id: str, calibration: Calibration, report: Report, recipe: Mapping[str, object]
+    folder: Path,
+    model_id: str,
+    kind: FeatureSet,
+    calibration: Calibration,
+    report: Report,
+    recipe: Mapping[str, Any],
 ) -> None:
     """Write ``CARD.md`` into the model's folder."""
+    members = len(recipe["members"])
     text = _TEXT.format(
         model_id=model_id,
         window_s=WINDOW_S,
-        features=len(feature_names()),
-        members=recipe["members"],
+        kind=kind,
+        features=len(feature_names(kind)),
+        networks=f"the outputs of {members} small networks on them are averaged"
+        if members > 1
+        else "a small network scores them",
+        beside=_BESIDE[kind],
         flag=calibration.flag_threshold,
         review=calibration.review_threshold,
         clear=calibration.clear_threshold,

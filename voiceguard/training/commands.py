@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +14,23 @@ import numpy as np
 import torch
 import typer
 
-from voiceguard.features import features_sha256
+from voiceguard.evidence.cue_ranges import RANGES_FILE
+from voiceguard.features import FeatureSet, features_sha256
+from voiceguard.shipped import LIGHT_MODEL
 from voiceguard.training.calibrate import fit_calibration
 from voiceguard.training.card import write_card
 from voiceguard.training.corpus import Corpus, clip_weights, load_corpus
-from voiceguard.training.crossfold import CHANNELS, CrossFold, cross_fold, features_mean, load_versions
+from voiceguard.training.crossfold import (
+    CHANNELS,
+    CrossFold,
+    Member,
+    cross_fold,
+    ensembles,
+    features_mean,
+    load_versions,
+)
 from voiceguard.training.export import export_ensemble, write_model, write_reference
-from voiceguard.training.mlp import MlpConfig, fit_mlp
+from voiceguard.training.mlp import Mlp, MlpConfig, fit_mlp, load_mlp, save_mlp
 from voiceguard.training.plots import draw_report
 from voiceguard.training.prepare import prepare
 from voiceguard.training.probe import probe_spread, probe_trivial_cues
@@ -32,7 +43,7 @@ Work = Annotated[
     Path, typer.Option(help="Folder for degraded versions, features and fold scores; gigabytes.")
 ]
 Versions = Annotated[int, typer.Option(help="Channel versions of each clip.", min=len(CHANNELS))]
-Members = Annotated[int, typer.Option(help="Networks in the ensemble.", min=1)]
+Members = Annotated[int, typer.Option(help="Networks on each of the two sets of features.", min=1)]
 Epochs = Annotated[int, typer.Option(help="Passes over the clips.", min=1)]
 Seed = Annotated[int, typer.Option(help="Fixes channels, weights and order.")]
 Jobs = Annotated[int, typer.Option(help="Processes that prepare clips; threads that train.", min=1)]
@@ -41,41 +52,53 @@ Jobs = Annotated[int, typer.Option(help="Processes that prepare clips; threads t
 def train(
     manifest: Manifest,
     work: Work,
-    out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("models"),
+    out: Annotated[Path, typer.Option(help="Where the model goes; the light one into light/ there.")] = Path(
+        "models"
+    ),
     versions: Versions = 6,
     members: Members = 2,
     epochs: Epochs = 14,
     seed: Seed = 0,
     jobs: Jobs = 2,
 ) -> None:
-    """Train on all folds with the recipe that the cross-fold scores judge; write the model, its card and report.
+    """Train on all folds with the recipe that the cross-fold scores judge; write the models, their cards and reports.
 
     Every step is kept in the work folder, so the same command goes on after a stop.
     """
-    corpus, result, config = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
-    calibration = fit_calibration(corpus, result)
+    corpus, results, config = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
     features = load_versions(work, list(range(versions)))
     synthetic, weights = corpus.column("synthetic"), clip_weights(corpus)
-    models = [fit_mlp(features, synthetic, weights, config, seed + member) for member in range(members)]
-    graph = export_ensemble(models)
-    model_id = f"functional-mlp-{hashlib.sha256(graph).hexdigest()[:12]}"
-    write_model(out, model_id, graph, calibration)
-    write_reference(out, corpus, result, calibration, features_mean(features, ~synthetic))
-    report = make_report(corpus, result, work)
-    (out / "evaluation.json").write_text(report.to_json() + "\n")
-    recipe = {
-        "corpus_sha256": corpus.sha256,
-        "clips": len(corpus.clips),
-        "git_revision": _revision(),
-        "versions": versions,
-        "members": members,
-        "seed": seed,
-        "network": dataclasses.asdict(config),
-    }
-    (out / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
-    write_card(out, model_id, calibration, report, recipe)
-    write_sample(out, corpus)
-    typer.echo(report.to_markdown())
+    human = features_mean(features, ~synthetic)
+    detectors = ensembles(members, seed)
+    fitted: dict[Member, Mlp] = {}
+    for member in detectors["full"]:
+        kept = work / f"member-{_key(corpus, versions, config)}-{member.features}-{member.seed}.pt"
+        fitted[member] = _fit_or_load(kept, features, synthetic, weights, config, member)
+    for kind, chosen in detectors.items():
+        folder = out / LIGHT_MODEL if kind == "light" else out
+        result = results[kind]
+        calibration = fit_calibration(corpus, result)
+        graph = export_ensemble([fitted[member] for member in chosen])
+        model_id = f"functional-mlp-{kind}-{hashlib.sha256(graph).hexdigest()[:12]}"
+        write_model(folder, model_id, graph, calibration, kind)
+        write_reference(folder, corpus, result, calibration, human, kind)
+        report = make_report(corpus, result, work)
+        (folder / "evaluation.json").write_text(report.to_json() + "\n")
+        recipe = {
+            "corpus_sha256": corpus.sha256,
+            "clips": len(corpus.clips),
+            "git_revision": _revision(),
+            "versions": versions,
+            "members": [dataclasses.asdict(member) for member in chosen],
+            "network": dataclasses.asdict(config),
+        }
+        (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
+        write_card(folder, model_id, kind, calibration, report, recipe)
+        write_sample(folder, corpus)
+        if folder != out and (out / RANGES_FILE).exists():
+            # Ranges of acoustic cues are of speech, not of a detector.
+            shutil.copy(out / RANGES_FILE, folder)
+        typer.echo(f"{model_id}\n\n{report.to_markdown()}")
 
 
 def evaluate(
@@ -86,12 +109,14 @@ def evaluate(
     epochs: Epochs = 14,
     seed: Seed = 0,
     jobs: Jobs = 2,
+    detector: Annotated[FeatureSet, typer.Option(help="Which of the two detectors.")] = "full",
     plots: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Save the figures as a picture.")
     ] = None,
 ) -> None:
     """Print the cross-fold report: each fold scored by models that heard none of its groups or engine names."""
-    corpus, result, _ = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
+    corpus, results, _ = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
+    result = results[detector]
     typer.echo(make_report(corpus, result, work).to_markdown())
     if plots is not None:
         draw_report(corpus, result, plots)
@@ -107,7 +132,8 @@ def probe(
     jobs: Jobs = 2,
 ) -> None:
     """Print what trivial cues and recordings in two folds explain, and how far a score depends on the channel."""
-    corpus, result, config = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
+    corpus, results, config = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
+    result = results["full"]
     cues = probe_trivial_cues(corpus, result, work)
     typer.echo("Wild pages, plain phone, area under the curve within pages:")
     typer.echo(f"  detector                                 {cues.detector:.3f}")
@@ -119,7 +145,7 @@ def probe(
     )
     typer.echo(f"  all clips          EER {twins.eer:.1%}, within pages {twins.within:.3f}")
     typer.echo(f"  those without one  EER {twins.eer_without:.1%}, within pages {twins.within_without:.3f}")
-    spread = probe_spread(corpus, work, list(range(versions)), config, seed)
+    spread = probe_spread(corpus, work, list(range(versions)), config, ensembles(members, seed)["full"], seed)
     typer.echo(
         f"{spread.clips} clips through {spread.channels} channels each, spread of a clip's score over that of clips:"
     )
@@ -129,29 +155,42 @@ def probe(
 
 def _cross_fold(
     manifest: Path, work: Path, versions: int, members: int, epochs: int, seed: int, jobs: int
-) -> tuple[Corpus, CrossFold, MlpConfig]:
+) -> tuple[Corpus, dict[FeatureSet, CrossFold], MlpConfig]:
     torch.set_num_threads(jobs)
     corpus = load_corpus(manifest)
     config = MlpConfig(epochs=epochs)
     prepare(corpus, work, list(range(versions)), seed=seed, jobs=jobs)
-    columns = features_sha256()
-    recipe = [corpus.sha256, columns, versions, members, seed, dataclasses.asdict(config)]
-    key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
-    kept = work / f"crossfold-{key}.npz"
+    detectors = ensembles(members, seed)
+    paths = {
+        kind: work / f"crossfold-{_key(corpus, versions, config, seed, members)}-{kind}.npz"
+        for kind in detectors
+    }
+    if not all(path.exists() for path in paths.values()):
+        found = cross_fold(corpus, work, list(range(versions)), config, detectors)
+        for kind, path in paths.items():
+            found[kind].save(path)
+    return corpus, {kind: CrossFold.load(path) for kind, path in paths.items()}, config
+
+
+def _key(corpus: Corpus, versions: int, config: MlpConfig, *more: int) -> str:
+    recipe = [corpus.sha256, features_sha256(), versions, dataclasses.asdict(config), *more]
+    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
+
+
+def _fit_or_load(
+    kept: Path,
+    features: list[np.ndarray],
+    synthetic: np.ndarray,
+    weights: np.ndarray,
+    config: MlpConfig,
+    member: Member,
+) -> Mlp:
+    """Train a network on all clips, unless an earlier run did."""
     if kept.exists():
-        stored = np.load(kept)
-        scores = {name: stored[f"score_{name}"] for name in CHANNELS}
-        speech_s = {name: stored[f"speech_{name}"] for name in CHANNELS}
-        return corpus, CrossFold(scores, speech_s, stored["weights"]), config
-    result = cross_fold(corpus, work, list(range(versions)), config, members, seed)
-    arrays = {f"score_{name}": values for name, values in result.scores.items()}
-    arrays |= {f"speech_{name}": values for name, values in result.speech_s.items()}
-    assert result.weights is not None
-    arrays["weights"] = result.weights
-    partial = kept.with_suffix(".part.npz")
-    np.savez(partial, **arrays)  # type: ignore[arg-type]
-    partial.rename(kept)
-    return corpus, result, config
+        return load_mlp(kept, config)
+    model = fit_mlp(features, synthetic, weights, config, member.seed, member.columns)
+    save_mlp(model, kept)
+    return model
 
 
 def _revision() -> str:

@@ -6,19 +6,40 @@ has several pages. The scores of all five folds together are what calibration is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.progress import Progress
 
-from voiceguard.explanation import FAMILIES, family_masks
+from voiceguard.explanation import families, family_masks
+from voiceguard.features import FEATURE_SETS, FeatureSet, feature_names
 from voiceguard.training.corpus import Corpus, clip_weights
 from voiceguard.training.mlp import Mlp, MlpConfig, fit_mlp, score_mlp
+from voiceguard.training.prepare import features_path
 
 CHANNELS = {"plain": 0, "mild": 1, "hard": 2}
 """Version of the prepared corpus that stands for each severity in the report."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of the ensemble."""
+
+    features: FeatureSet
+    seed: int
+
+    @property
+    def columns(self) -> int:
+        """How many of the first features it looks at."""
+        return len(feature_names(self.features))
+
+
+def ensembles(members: int, seed: int = 0) -> dict[FeatureSet, tuple[Member, ...]]:
+    """Which networks each detector has: ``light`` one, ``full`` as many on either set of features."""
+    networks = tuple(Member(kind, seed + number) for kind in FEATURE_SETS for number in range(members))
+    return {"light": networks[:1], "full": networks}
 
 
 @dataclass(frozen=True)
@@ -30,6 +51,26 @@ class CrossFold:
     weights: np.ndarray | None = None
     """Raw weight of each family of features in the plain score, shape (clips, families); NaN as above."""
 
+    def save(self, path: Path) -> None:
+        """Keep the scores in a ``.npz`` file."""
+        arrays = {f"score_{name}": values for name, values in self.scores.items()}
+        arrays |= {f"speech_{name}": values for name, values in self.speech_s.items()}
+        if self.weights is not None:
+            arrays["weights"] = self.weights
+        partial = path.with_suffix(".part.npz")
+        np.savez(partial, **arrays)  # type: ignore[arg-type]
+        partial.rename(path)
+
+    @classmethod
+    def load(cls, path: Path) -> CrossFold:
+        """Read what :meth:`save` kept."""
+        stored = np.load(path)
+        return cls(
+            {name: stored[f"score_{name}"] for name in CHANNELS},
+            {name: stored[f"speech_{name}"] for name in CHANNELS},
+            stored.get("weights"),
+        )
+
 
 def training_mask(corpus: Corpus, fold: int) -> np.ndarray:
     """Which clips may train the model that is tested on ``fold``, shape (clips,), bool."""
@@ -39,7 +80,7 @@ def training_mask(corpus: Corpus, fold: int) -> np.ndarray:
     return ~tested & ~(np.isin(engines, heard) & (engines != "") & corpus.column("synthetic"))
 
 
-def load_versions(folder: Path, versions: list[int]) -> list[np.ndarray]:
+def load_versions(folder: Path, versions: Sequence[int]) -> list[np.ndarray]:
     """Features of the prepared versions, each of shape (clips, features), float16.
 
     Raises
@@ -47,37 +88,55 @@ def load_versions(folder: Path, versions: list[int]) -> list[np.ndarray]:
     FileNotFoundError
         If a version has not been prepared.
     """
-    return [np.load(folder / f"features-{version}.npy") for version in versions]
+    return [np.load(features_path(folder, version)) for version in versions]
 
 
 def cross_fold(
-    corpus: Corpus, folder: Path, versions: list[int], config: MlpConfig, members: int, seed: int = 0
-) -> CrossFold:
-    """Train ``members`` models for each fold and score the fold through each severity; the mean logit counts."""
+    corpus: Corpus,
+    folder: Path,
+    versions: list[int],
+    config: MlpConfig,
+    detectors: Mapping[FeatureSet, Sequence[Member]],
+) -> dict[FeatureSet, CrossFold]:
+    """Train every member for each fold and score the fold through each severity; a detector's mean logit counts."""
     features = load_versions(folder, versions)
+    tested = dict(zip(CHANNELS, load_versions(folder, list(CHANNELS.values())), strict=True))
     synthetic, folds, weights = corpus.column("synthetic"), corpus.column("fold"), clip_weights(corpus)
     human = features_mean(features, ~synthetic)
-    weighed = np.full((len(folds), len(FAMILIES)), np.nan)
-    tested = {name: np.load(folder / f"features-{version}.npy") for name, version in CHANNELS.items()}
-    scores = {name: np.full(len(folds), np.nan) for name in CHANNELS}
+    speech_s = {name: np.load(folder / f"speech-{version}.npy") for name, version in CHANNELS.items()}
+    results: dict[FeatureSet, CrossFold] = {
+        kind: CrossFold(
+            {name: np.full(len(folds), np.nan) for name in CHANNELS},
+            speech_s,
+            np.full((len(folds), len(families(kind))), np.nan),
+        )
+        for kind in detectors
+    }
+    networks = list(dict.fromkeys(member for chosen in detectors.values() for member in chosen))
     with Progress() as progress:
-        task = progress.add_task("folds", total=len(np.unique(folds)) * members)
+        task = progress.add_task("folds", total=len(np.unique(folds)) * len(networks))
         for fold in np.unique(folds):
             train, test = training_mask(corpus, int(fold)), folds == fold
             chosen = [version[train] for version in features]
-            totals = {name: np.zeros(int(test.sum())) for name in CHANNELS}
-            share = np.zeros((int(test.sum()), len(FAMILIES)))
-            for member in range(members):
-                model = fit_mlp(chosen, synthetic[train], weights[train], config, seed + member)
-                for name in CHANNELS:
-                    totals[name] += score_mlp(model, tested[name][test])
-                share += _weights(model, tested["plain"][test], human) / members
+            fitted = {}
+            for member in networks:
+                fitted[member] = fit_mlp(
+                    chosen, synthetic[train], weights[train], config, member.seed, member.columns
+                )
                 progress.advance(task)
-            for name in CHANNELS:
-                scores[name][test] = totals[name] / members
-            weighed[test] = share
-    speech_s = {name: np.load(folder / f"speech-{version}.npy") for name, version in CHANNELS.items()}
-    return CrossFold(scores, speech_s, weighed)
+            for kind, members in detectors.items():
+                models = [fitted[member] for member in members]
+                for name in CHANNELS:
+                    results[kind].scores[name][test] = score_ensemble(models, tested[name][test])
+                weighed = results[kind].weights
+                assert weighed is not None
+                weighed[test] = _weights(models, kind, tested["plain"][test], human)
+    return results
+
+
+def score_ensemble(models: Sequence[Mlp], features: np.ndarray) -> np.ndarray:
+    """Mean logit of several networks, shape (clips, features) -> (clips,), NaN where the row is."""
+    return np.asarray(np.mean([score_mlp(model, features) for model in models], axis=0))
 
 
 def features_mean(versions: Sequence[np.ndarray], chosen: np.ndarray) -> np.ndarray:
@@ -86,10 +145,12 @@ def features_mean(versions: Sequence[np.ndarray], chosen: np.ndarray) -> np.ndar
     return np.asarray(np.mean(means, axis=0), np.float32)
 
 
-def _weights(model: Mlp, features: np.ndarray, human: np.ndarray) -> np.ndarray:
+def _weights(models: Sequence[Mlp], kind: FeatureSet, features: np.ndarray, human: np.ndarray) -> np.ndarray:
     """How far each clip's logit falls when a family is that of mean human speech, shape (clips, families)."""
-    whole = score_mlp(model, features)
-    falls = [whole - score_mlp(model, np.where(mask, human, features)) for mask in family_masks()]
+    count = len(feature_names(kind))
+    features, human = features[:, :count], human[:count]
+    whole = score_ensemble(models, features)
+    falls = [whole - score_ensemble(models, np.where(mask, human, features)) for mask in family_masks(kind)]
     return np.stack(falls, axis=1)
 
 

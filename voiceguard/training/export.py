@@ -14,12 +14,13 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from voiceguard.detector import GRAPH_FILE, RECORD_FILE, SCHEMA
-from voiceguard.explanation import FAMILIES, REFERENCE_FILE
-from voiceguard.features import WINDOW_S, features_sha256
+from voiceguard.explanation import REFERENCE_FILE, families
+from voiceguard.features import FeatureSet, feature_names, features_sha256
 from voiceguard.training.corpus import Corpus
 from voiceguard.training.crossfold import CrossFold
 from voiceguard.training.mlp import Mlp
 from voiceguard.verdict import Calibration
+from voiceguard.windows import WINDOW_S
 
 OPSET = 17
 IR_VERSION = 8
@@ -28,10 +29,11 @@ IR_VERSION = 8
 def export_ensemble(members: Sequence[Mlp]) -> bytes:
     """Build one ONNX graph: ``features`` (windows, features) float32 -> ``score`` (windows,), the mean logit.
 
-    All members share the standardisation of the first: they were trained on the same clips. Weights are stored
-    in half precision, which halves the file and is far finer than the noise that training adds.
+    Members share the standardisation of the one that sees most features, since they were trained on the same
+    clips; those that see fewer take the first columns. Weights are stored in half precision, which halves the
+    file and is far finer than the noise that training adds.
     """
-    first = members[0]
+    first = max(members, key=lambda member: len(member.mean))
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
 
@@ -51,9 +53,16 @@ def export_ensemble(members: Sequence[Mlp]) -> bytes:
     scaled = node("Mul", [centred, constant("scale", first.scale.numpy())], "scaled")
     limit = np.array(first.config.clip)
     cut = node("Clip", [scaled, constant("low", -limit), constant("high", limit)], "cut")
+    seen = {len(first.mean): cut}
     logits = []
     for number, member in enumerate(members):
-        value = cut
+        width = len(member.mean)
+        if width not in seen:
+            bounds = [
+                _integers(weights, f"first{width}.{name}", at) for name, at in (("from", 0), ("to", width))
+            ]
+            seen[width] = node("Slice", [cut, *bounds, _integers(weights, "columns", 1)], f"first{width}")
+        value = seen[width]
         layers = list(member.layers)
         for index, layer in enumerate(layers):
             if not isinstance(layer, nn.Linear):
@@ -62,6 +71,8 @@ def export_ensemble(members: Sequence[Mlp]) -> bytes:
             last = index == len(layers) - 1
             if not last:
                 weight, bias = _fold_norm(weight, bias, layers[index + 1])
+            if value == seen[width]:
+                weight = weight * member.gain.numpy()
             name = f"member{number}.layer{index}"
             inputs = [
                 value,
@@ -73,7 +84,7 @@ def export_ensemble(members: Sequence[Mlp]) -> bytes:
                 value = node("Relu", [value], f"{name}.active")
         logits.append(value)
     mean = node("Mean", logits, "mean_logit") if len(logits) > 1 else logits[0]
-    node("Squeeze", [mean, _axes(weights)], "score")
+    node("Squeeze", [mean, _integers(weights, "axes", 1)], "score")
     graph = helper.make_graph(
         nodes,
         "voiceguard_detector",
@@ -86,7 +97,9 @@ def export_ensemble(members: Sequence[Mlp]) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def write_model(folder: Path, model_id: str, graph: bytes, calibration: Calibration) -> None:
+def write_model(
+    folder: Path, model_id: str, graph: bytes, calibration: Calibration, features: FeatureSet
+) -> None:
     """Write ``detector.onnx`` and ``model.json``; see :mod:`voiceguard.detector`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / GRAPH_FILE).write_bytes(graph)
@@ -94,14 +107,20 @@ def write_model(folder: Path, model_id: str, graph: bytes, calibration: Calibrat
         "schema": SCHEMA,
         "id": model_id,
         "graph_sha256": hashlib.sha256(graph).hexdigest(),
-        "features_sha256": features_sha256(),
+        "features": features,
+        "features_sha256": features_sha256(features),
         "calibration": asdict(calibration),
     }
     (folder / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n")
 
 
 def write_reference(
-    folder: Path, corpus: Corpus, result: CrossFold, calibration: Calibration, mean: np.ndarray
+    folder: Path,
+    corpus: Corpus,
+    result: CrossFold,
+    calibration: Calibration,
+    mean: np.ndarray,
+    features: FeatureSet,
 ) -> None:
     """Write ``reference.json``: mean human features, and the range of each family's weight in human speech.
 
@@ -112,9 +131,12 @@ def write_reference(
     weights = calibration.slope_at(WINDOW_S) * result.weights[human & np.isfinite(result.weights[:, 0])]
     ranges = {
         family.name: [round(float(np.percentile(column, share)), 3) for share in (5, 95)]
-        for family, column in zip(FAMILIES, weights.T, strict=True)
+        for family, column in zip(families(features), weights.T, strict=True)
     }
-    document = {"mean": [float(f"{value:.6g}") for value in mean], "ranges": ranges}
+    document = {
+        "mean": [float(f"{value:.5g}") for value in mean[: len(feature_names(features))]],
+        "ranges": ranges,
+    }
     (folder / REFERENCE_FILE).write_text(json.dumps(document) + "\n")
 
 
@@ -128,6 +150,8 @@ def _fold_norm(weight: np.ndarray, bias: np.ndarray, norm: nn.Module) -> tuple[n
     return weight * gain[:, None], bias * gain + shift
 
 
-def _axes(weights: list[onnx.TensorProto]) -> str:
-    weights.append(numpy_helper.from_array(np.array([1], np.int64), "axes"))
-    return "axes"
+def _integers(weights: list[onnx.TensorProto], name: str, value: int) -> str:
+    """Add a constant of one integer, once."""
+    if all(weight.name != name for weight in weights):
+        weights.append(numpy_helper.from_array(np.array([value], np.int64), name))
+    return name

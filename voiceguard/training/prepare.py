@@ -1,14 +1,16 @@
 """Degraded versions of the corpus and their features, made once and kept outside the repository.
 
 Version k of a clip is the clip through a channel drawn from (seed, k, clip id); its severity cycles through
-plain, mild, hard. A prepared folder holds, for each version, ``features-k.npy`` (clips × features, float16,
-NaN where a clip has too little speech), ``audio-k.npy`` (clips × samples, int16, speech only, zero-padded) and
-``speech-k.npy`` (clips, seconds of speech). A version that is there already is not made again, so that
-preparing resumes after a stop.
+plain, mild, hard. A prepared folder holds, for each version, ``audio-k.npy`` (clips × samples, int16: the window
+that is scored, zero-padded), ``mask-k.npy`` (clips × 10 ms frames, bool: which of them are speech; none where
+there is too little), ``speech-k.npy`` (clips, seconds of speech) and ``channels-k.json``; and, made from these,
+``features-HASH-k.npy`` (clips × features, float16, NaN where a clip has too little speech). What is there
+already is not made again, so that preparing resumes after a stop, and other features need no new audio.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 from dataclasses import asdict
@@ -20,20 +22,17 @@ from numpy.lib.format import open_memmap
 from rich.progress import track
 
 from voiceguard.audio import RATE_HZ
-from voiceguard.features import (
-    CONTEXT_SAMPLES,
-    SpeechWindow,
-    cut_windows,
-    extract,
-    feature_names,
-    features_sha256,
-)
+from voiceguard.features import extract, feature_names, features_sha256
 from voiceguard.telephony.channel import SEVERITIES, Channel, Severity, draw_channel
-from voiceguard.telephony.codecs import to_int16
+from voiceguard.telephony.codecs import from_int16, to_int16
+from voiceguard.threads import one_thread
 from voiceguard.training.corpus import Clip, Corpus, read_samples
-from voiceguard.vad import FRAME_S, MIN_SCORED_S, speech_frames
+from voiceguard.vad import FRAME_S, FRAME_SAMPLES, MIN_SCORED_S, speech_frames
+from voiceguard.windows import SpeechWindow, cut_windows
 
 AUDIO_SAMPLES = int(4.3 * RATE_HZ)
+LAYOUT = 2
+"""Counted up when a prepared folder holds other arrays than before."""
 
 
 def version_severity(version: int) -> Severity:
@@ -53,44 +52,74 @@ def prepare(corpus: Corpus, folder: Path, versions: list[int], *, seed: int = 0,
     Raises
     ------
     ValueError
-        If the folder holds versions of another corpus, seed or set of features.
+        If the folder holds versions of another corpus or seed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    record = {
-        "corpus_sha256": corpus.sha256,
-        "seed": seed,
-        "features_sha256": features_sha256(),
-    }
+    record = {"corpus_sha256": corpus.sha256, "seed": seed, "layout": LAYOUT}
     kept = folder / "record.json"
     if kept.exists() and json.loads(kept.read_text()) != record:
-        raise ValueError(
-            f"Expected {folder} to hold this corpus, seed and features; take another work folder."
-        )
+        raise ValueError(f"Expected {folder} to hold this corpus and seed; take another work folder.")
     kept.write_text(json.dumps(record))
+    one_thread()
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         for version in versions:
-            if not (folder / f"features-{version}.npy").exists():
-                _prepare_version(corpus, folder, version, seed, pool)
+            if not (folder / f"channels-{version}.json").exists():
+                _prepare_audio(corpus, folder, version, seed, pool)
+        for version in versions:
+            if not features_path(folder, version).exists():
+                _prepare_features(folder, version, pool)
 
 
-def _prepare_version(corpus: Corpus, folder: Path, version: int, seed: int, pool: Pool) -> None:
+def features_path(folder: Path, version: int) -> Path:
+    """Where the features of a version lie."""
+    return folder / f"features-{features_sha256()[:8]}-{version}.npy"
+
+
+def _prepare_audio(corpus: Corpus, folder: Path, version: int, seed: int, pool: Pool) -> None:
     count = len(corpus.clips)
-    parts = {name: folder / f"{name}-{version}.part.npy" for name in ("speech", "audio", "features")}
-    features = open_memmap(parts["features"], "w+", np.float16, (count, len(feature_names())))
+    parts = {name: folder / f"{name}-{version}.part.npy" for name in ("speech", "mask", "audio")}
     audio = open_memmap(parts["audio"], "w+", np.int16, (count, AUDIO_SAMPLES))
+    mask = open_memmap(parts["mask"], "w+", np.bool_, (count, AUDIO_SAMPLES // FRAME_SAMPLES))
     seconds = open_memmap(parts["speech"], "w+", np.float32, (count,))
     tasks = [(clip, version, seed) for clip in corpus.clips]
-    results = pool.imap(_one, tasks, chunksize=16)
-    for row, (vector, samples, speech_s) in enumerate(track(results, f"version {version}", total=count)):
-        features[row] = np.nan if vector is None else vector
-        audio[row, : len(samples)] = samples
+    results = pool.imap(_degrade, tasks, chunksize=16)
+    for row, (window, speech_s) in enumerate(track(results, f"version {version}", total=count)):
+        if window is not None:
+            samples = to_int16(window.samples)[:AUDIO_SAMPLES]
+            audio[row, : len(samples)] = samples
+            marked = window.speech[: mask.shape[1]]
+            mask[row, : len(marked)] = marked
         seconds[row] = speech_s
-    for array in (seconds, audio, features):
+    for array in (seconds, mask, audio):
         array.flush()
     for name, part in parts.items():
         part.rename(folder / f"{name}-{version}.npy")
+    # Last: where it is, the arrays are whole.
     channels = [asdict(version_channel(clip, version, seed)) for clip in corpus.clips]
     (folder / f"channels-{version}.json").write_text(json.dumps(channels))
+
+
+def _prepare_features(folder: Path, version: int, pool: Pool) -> None:
+    path = features_path(folder, version)
+    part = path.with_suffix(".part.npy")
+    count = len(np.load(folder / f"speech-{version}.npy"))
+    features = open_memmap(part, "w+", np.float16, (count, len(feature_names())))
+    tasks = [(folder, version, row) for row in range(count)]
+    results = pool.imap(_compute, tasks, chunksize=16)
+    for row, vector in enumerate(track(results, f"features of version {version}", total=count)):
+        features[row] = np.nan if vector is None else vector
+    features.flush()
+    part.rename(path)
+
+
+def prepared_window(audio: np.ndarray, mask: np.ndarray) -> SpeechWindow | None:
+    """Take a clip's window out of a prepared version's rows: samples (n,), int16, and speech (n // 80,), bool."""
+    if not mask.any():
+        return None
+    used = max(int(np.flatnonzero(audio)[-1]) + 1, (int(np.flatnonzero(mask)[-1]) + 1) * FRAME_SAMPLES)
+    return SpeechWindow(
+        0.0, used / RATE_HZ, from_int16(np.asarray(audio[:used])), np.asarray(mask[: used // FRAME_SAMPLES])
+    )
 
 
 def clip_window(samples: np.ndarray) -> tuple[SpeechWindow | None, float]:
@@ -102,11 +131,19 @@ def clip_window(samples: np.ndarray) -> tuple[SpeechWindow | None, float]:
     return cut_windows(samples, speech, window_s=2 * AUDIO_SAMPLES / RATE_HZ)[0], speech_s
 
 
-def _one(task: tuple[Clip, int, int]) -> tuple[np.ndarray | None, np.ndarray, float]:
+def _degrade(task: tuple[Clip, int, int]) -> tuple[SpeechWindow | None, float]:
     clip, version, seed = task
-    samples = version_channel(clip, version, seed).apply(read_samples(clip))
-    window, speech_s = clip_window(samples)
-    if window is None:
-        return None, np.zeros(0, np.int16), speech_s
-    spoken = window.samples[CONTEXT_SAMPLES // 2 : -CONTEXT_SAMPLES // 2]
-    return extract([window])[0], to_int16(spoken)[:AUDIO_SAMPLES], speech_s
+    return clip_window(version_channel(clip, version, seed).apply(read_samples(clip)))
+
+
+@functools.lru_cache(maxsize=2)
+def _arrays(folder: Path, version: int) -> tuple[np.ndarray, np.ndarray]:
+    audio = np.load(folder / f"audio-{version}.npy", mmap_mode="r")
+    return audio, np.load(folder / f"mask-{version}.npy", mmap_mode="r")
+
+
+def _compute(task: tuple[Path, int, int]) -> np.ndarray | None:
+    folder, version, row = task
+    audio, mask = _arrays(folder, version)
+    window = prepared_window(audio[row], mask[row])
+    return None if window is None else extract([window])[0].astype(np.float16)

@@ -7,6 +7,7 @@ skill go when they are taken out of its score. The same clip through ten channel
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,18 @@ from rich.progress import track
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from voiceguard.audio import RATE_HZ
-from voiceguard.features import extract
+from voiceguard.features import extract, features_sha256
 from voiceguard.training import metrics
 from voiceguard.training.corpus import Corpus, clip_weights, read_samples
-from voiceguard.training.crossfold import CHANNELS, CrossFold, load_versions, training_mask
-from voiceguard.training.mlp import MlpConfig, fit_mlp, score_mlp
+from voiceguard.training.crossfold import (
+    CHANNELS,
+    CrossFold,
+    Member,
+    load_versions,
+    score_ensemble,
+    training_mask,
+)
+from voiceguard.training.mlp import MlpConfig, fit_mlp
 from voiceguard.training.prepare import clip_window, version_channel
 from voiceguard.vad import MIN_SCORED_S
 
@@ -118,29 +126,35 @@ def trivial_cues(folder: Path, version: int) -> np.ndarray:
 
 
 def probe_spread(
-    corpus: Corpus, folder: Path, versions: list[int], config: MlpConfig, seed: int = 0
+    corpus: Corpus,
+    folder: Path,
+    versions: list[int],
+    config: MlpConfig,
+    members: Sequence[Member],
+    seed: int = 0,
 ) -> ChannelSpread:
     """Score clips of one fold through ten channels each, plain and mild, by networks that never heard them."""
     train = training_mask(corpus, SPREAD_FOLD)
     synthetic, weights = corpus.column("synthetic"), clip_weights(corpus)
-    recipe = fit_mlp(
-        [version[train] for version in load_versions(folder, versions)],
-        synthetic[train],
-        weights[train],
-        config,
-        seed,
+    through = [version[train] for version in load_versions(folder, versions)]
+    clean = [_clean_features(corpus, folder)[train]]
+    recipe_models, clean_models = (
+        [
+            fit_mlp(heard, synthetic[train], weights[train], config, member.seed, member.columns)
+            for member in members
+        ]
+        for heard in (through, clean)
     )
-    clean = fit_mlp([_clean_features(corpus, folder)[train]], synthetic[train], weights[train], config, seed)
     wild = np.flatnonzero((corpus.column("fold") == SPREAD_FOLD) & (corpus.column("source") == "wild"))
     chosen = np.random.default_rng(seed).permutation(wild)[:SPREAD_CLIPS]
     features = []
     for row in track(chosen, "ten channels"):
         clip = corpus.clips[row]
-        through = [
+        channels = [
             _features(version_channel(clip, version, seed).apply(read_samples(clip)))
             for version in _spread_versions()
         ]
-        scored = [one for one in through if one is not None]
+        scored = [one for one in channels if one is not None]
         if len(scored) == SPREAD_CHANNELS:
             features.append(np.stack(scored))
     stacked = np.stack(features).astype(np.float16)
@@ -153,8 +167,8 @@ def probe_spread(
     return ChannelSpread(
         clips=len(stacked),
         channels=SPREAD_CHANNELS,
-        shipped_recipe=spread(score_mlp(recipe, flat)),
-        clean_trained=spread(score_mlp(clean, flat)),
+        shipped_recipe=spread(score_ensemble(recipe_models, flat)),
+        clean_trained=spread(score_ensemble(clean_models, flat)),
     )
 
 
@@ -166,7 +180,7 @@ def _spread_versions() -> list[int]:
 
 def _clean_features(corpus: Corpus, folder: Path) -> np.ndarray:
     """Features of all clips without a channel, kept in the work folder."""
-    kept = folder / "features-clean.npy"
+    kept = folder / f"features-{features_sha256()[:8]}-clean.npy"
     if not kept.exists():
         found = [_features(read_samples(clip)) for clip in track(corpus.clips, "clean clips")]
         width = len(next(one for one in found if one is not None))
