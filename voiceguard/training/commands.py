@@ -70,6 +70,8 @@ def train(
     synthetic, weights = corpus.column("synthetic"), clip_weights(corpus)
     human = features_mean(features, ~synthetic)
     detectors = ensembles(members, seed)
+    # Before anything is written: the models may lie in the checkout.
+    revision = _revision()
     fitted: dict[Member, Mlp] = {}
     for member in detectors["full"]:
         kept = work / f"member-{_key(corpus, versions, config)}-{member.features}-{member.seed}.pt"
@@ -87,7 +89,7 @@ def train(
         recipe = {
             "corpus_sha256": corpus.sha256,
             "clips": len(corpus.clips),
-            "git_revision": _revision(),
+            "git_revision": revision,
             "versions": versions,
             "members": [dataclasses.asdict(member) for member in chosen],
             "network": dataclasses.asdict(config),
