@@ -12,8 +12,9 @@ from voiceguard.screening import Screener
 
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.parametrize(("model", "most"), [(None, 25), (Path("light"), 8)])
+@pytest.mark.parametrize(("model", "most"), [(None, 25), (Path("light"), 10)])
 def test_detectors_cost_no_more_log_spectrograms_than_they_say(audio_samples, model, most):
+    # The light one is at some 7 on a quiet machine; other work beside it costs features more than transforms.
     samples = decode(audio_samples / "human-asterisk-en-ulaw.wav").channels[0]
     result = run_bench(Screener.load(model), samples, repeats=25)
     stages = {stage.name: stage for stage in result.stages}
