@@ -30,9 +30,8 @@ def show(
     """Show the detector: its name, hash, thresholds and calibration; checks its files."""
     from voiceguard.detector import Detector, default_model_dir
     from voiceguard.errors import ModelError
-    from voiceguard.shipped import model_folder
 
-    found = model_folder(folder) if folder else default_model_dir()
+    found = default_model_dir(folder)
     try:
         record = Detector(found).record
     except ModelError as error:

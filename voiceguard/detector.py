@@ -18,7 +18,7 @@ import numpy as np
 
 from voiceguard.errors import ModelError
 from voiceguard.features import FEATURE_SETS, FeatureSet, extract, features_sha256
-from voiceguard.shipped import model_folder, shipped
+from voiceguard.shipped import shipped
 from voiceguard.verdict import Calibration
 from voiceguard.windows import SpeechWindow
 
@@ -26,6 +26,8 @@ SCHEMA = 1
 GRAPH_FILE = "detector.onnx"
 RECORD_FILE = "model.json"
 MODEL_VARIABLE = "VOICEGUARD_MODEL"
+LIGHT_MODEL = "light"
+"""Names the lighter of the shipped detectors, wherever a model's folder is asked for."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,10 @@ class ModelRecord:
     calibration: Calibration
 
 
-def default_model_dir() -> Path:
-    """Folder of the shipped model, or the one that ``VOICEGUARD_MODEL`` names."""
-    named = os.environ.get(MODEL_VARIABLE)
-    return model_folder(named) if named else shipped("models")
+def default_model_dir(named: Path | None = None) -> Path:
+    """Folder of the model named, else of the one that ``VOICEGUARD_MODEL`` names, else of the shipped one."""
+    folder = named or Path(os.environ.get(MODEL_VARIABLE) or shipped("models"))
+    return shipped("models") / LIGHT_MODEL if str(folder) == LIGHT_MODEL and not folder.is_dir() else folder
 
 
 def read_record(folder: Path) -> ModelRecord:

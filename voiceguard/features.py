@@ -9,7 +9,7 @@ synthetic speech detection", Interspeech 2015; modulation spectra as in Wu et al
 coefficients by the Levinson-Durbin recursion (Makhoul, Proc. IEEE 63, 1975).
 
 There are two sets of features: ``light``, and ``full``, which has the columns of ``light`` first and then how
-single bands move, how cepstra move together, and their modulation spectra, at some two thirds more cost.
+single bands move, how cepstra move together, and their modulation spectra, at a quarter more cost.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from voiceguard.audio import RATE_HZ, Limits, Recording, decode
 from voiceguard.detector import Detector, default_model_dir
 from voiceguard.errors import NoSuchChannel
 from voiceguard.fingerprint import Fingerprint
-from voiceguard.shipped import model_folder
 from voiceguard.vad import FRAME_S, FRAME_SAMPLES, MIN_SCORED_S, Segment, segments, speech_frames
 from voiceguard.verdict import Reason, Verdict
 from voiceguard.windows import SpeechWindow, cut_windows
@@ -144,7 +143,7 @@ class Screener:
         ModelError
             If the model is missing, altered or of another version.
         """
-        return cls(Detector(model_folder(model_dir) if model_dir else default_model_dir()))
+        return cls(Detector(default_model_dir(model_dir)))
 
     @property
     def model_id(self) -> str:

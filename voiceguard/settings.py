@@ -13,8 +13,6 @@ from cryptography import x509
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from voiceguard.shipped import model_folder
-
 
 def _rate(value: str) -> str:
     try:
@@ -92,7 +90,7 @@ class Settings(BaseSettings):
     recordings_url: Annotated[str, AfterValidator(_store_url)] = Field(
         default="", description="Folder or s3://bucket/prefix; by default recordings/ in the data folder."
     )
-    model: Annotated[Path, AfterValidator(model_folder)] | None = Field(
+    model: Path | None = Field(
         default=None,
         description="Folder of the detector, or `light` for the lighter of the shipped ones; by default the other.",
     )

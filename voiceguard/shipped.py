@@ -10,13 +10,3 @@ def shipped(folder: str) -> Path:
     package = Path(__file__).parent
     installed = package / folder
     return installed if installed.is_dir() else package.parent / folder
-
-
-LIGHT_MODEL = "light"
-"""Names the lighter of the shipped detectors, wherever a model's folder is asked for."""
-
-
-def model_folder(named: str | Path) -> Path:
-    """Folder of a detector: the one named, or the shipped light one for ``light``."""
-    folder = Path(named)
-    return shipped("models") / LIGHT_MODEL if str(named) == LIGHT_MODEL and not folder.is_dir() else folder

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from voiceguard.detector import LIGHT_MODEL
 from voiceguard.screening import Screener
-from voiceguard.shipped import LIGHT_MODEL, shipped
+from voiceguard.shipped import shipped
 from voiceguard.training.corpus import Corpus, load_corpus
 from voiceguard.training.sample import CLIPS, SAMPLE_FILE, sample_auc, score_sample
 

@@ -84,7 +84,7 @@ async def sealing(settings: Settings, engine: sa.Engine, recordings: Recordings)
 
 def configuration(settings: Settings, key: SigningKey) -> dict[str, Any]:
     """Return what decides over verdicts and custody: versions, model, thresholds, settings; no secrets."""
-    folder = settings.model or default_model_dir()
+    folder = default_model_dir(settings.model)
     record = read_record(folder)
     return {
         "voiceguard": voiceguard.__version__,
@@ -102,7 +102,7 @@ def configuration(settings: Settings, key: SigningKey) -> dict[str, Any]:
 
 
 def _begin(settings: Settings, engine: sa.Engine, recordings: Recordings, key: SigningKey) -> None:
-    models.keep(recordings, settings.model or default_model_dir())
+    models.keep(recordings, default_model_dir(settings.model))
     with writing(engine) as connection:
         audit.note_configuration(connection, configuration(settings, key))
 

@@ -157,7 +157,7 @@ def find(service: Service, call_id: str) -> tuple[Call, Screening]:
 
 def evaluation(service: Service) -> bytes | None:
     """Return the evaluation that came with the running model."""
-    path = (service.settings.model or default_model_dir()) / "evaluation.json"
+    path = default_model_dir(service.settings.model) / "evaluation.json"
     return path.read_bytes() if path.exists() else None
 
 
@@ -234,7 +234,7 @@ async def score_map(
     def _map() -> maps.Map | None:
         call, samples = _samples(service, call_id, channel)
         _, screening = find(service, call_id)
-        detector = _detector(service.settings.model or default_model_dir())
+        detector = _detector(default_model_dir(service.settings.model))
         if detector.record.id != screening.model:
             raise Refused(
                 409, "Another model gave this score", "What moved it can only be found with that model."
@@ -266,14 +266,14 @@ async def cues(
         "cues.html",
         cues=found,
         readings=readings(found),
-        ranges=load_ranges(service.settings.model or default_model_dir()),
+        ranges=load_ranges(default_model_dir(service.settings.model)),
         weights=weights[:_WEIGHTS_SHOWN],
     )
 
 
 def _weights(service: Service, screening: Screening, samples: np.ndarray) -> tuple[CueWeight, ...]:
     """Say what moved a channel's score; nothing where another model than the present one gave it."""
-    detector = _detector(service.settings.model or default_model_dir())
+    detector = _detector(default_model_dir(service.settings.model))
     if detector.record.id != screening.model:
         return ()
     return weigh_channel(detector, samples)

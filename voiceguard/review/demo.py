@@ -23,6 +23,7 @@ from rich.console import Console
 
 from voiceguard.api import commands, custody
 from voiceguard.audio import RATE_HZ, Recording, decode
+from voiceguard.detector import default_model_dir
 from voiceguard.enforcement import campaigns, storing
 from voiceguard.enforcement import decisions as deciding
 from voiceguard.enforcement.decisions import Choice
@@ -190,7 +191,7 @@ def fill(settings: Settings, *, now: dt.datetime | None = None) -> str:
         week = _Week(
             settings, engine, recordings, Screener.load(settings.model), np.random.default_rng(7), at
         )
-        folder = settings.model or shipped("models")
+        folder = default_model_dir(settings.model)
         models.keep(recordings, folder)
         with writing(engine) as connection:
             audit.note_configuration(connection, custody.configuration(settings, signing.open_key(settings)))

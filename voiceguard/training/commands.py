@@ -14,9 +14,9 @@ import numpy as np
 import torch
 import typer
 
+from voiceguard.detector import LIGHT_MODEL
 from voiceguard.evidence.cue_ranges import RANGES_FILE
 from voiceguard.features import FeatureSet, features_sha256
-from voiceguard.shipped import LIGHT_MODEL
 from voiceguard.training.calibrate import fit_calibration
 from voiceguard.training.card import write_card
 from voiceguard.training.corpus import Corpus, clip_weights, load_corpus

@@ -100,7 +100,7 @@ def cross_fold(
 ) -> dict[FeatureSet, CrossFold]:
     """Train every member for each fold and score the fold through each severity; a detector's mean logit counts."""
     features = load_versions(folder, versions)
-    tested = dict(zip(CHANNELS, load_versions(folder, list(CHANNELS.values())), strict=True))
+    tested = {name: features[versions.index(version)] for name, version in CHANNELS.items()}
     synthetic, folds, weights = corpus.column("synthetic"), corpus.column("fold"), clip_weights(corpus)
     human = features_mean(features, ~synthetic)
     speech_s = {name: np.load(folder / f"speech-{version}.npy") for name, version in CHANNELS.items()}
