@@ -60,7 +60,7 @@ def read_record(folder: Path) -> ModelRecord:
         raw = json.loads(path.read_text())
         if raw["schema"] != SCHEMA:
             raise ModelError(f"Expected a model of schema {SCHEMA} in {path}; got schema {raw['schema']}.")
-        # Models from before there were two sets know the light one alone.
+        # Models from before there were several sets know the light one alone.
         features = raw.get("features", "light")
         if features not in FEATURE_SETS:
             raise ModelError(

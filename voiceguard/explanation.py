@@ -54,11 +54,18 @@ FAMILIES = (
     Family("unvoiced_motion", "Movement within unvoiced sounds", r"lfcc_unvoiced"),
     Family("band_levels", "How the levels of frequency bands vary", r"bands\.(?!modulation|correlation)"),
     Family("band_motion", "Movement of single frequency bands", r"band\."),
+    Family("pulse_motion", "Movement of frequency bands within milliseconds", r"envelope\dms\.(?!auto|corr)"),
+    Family("pulse_memory", "How long frequency bands resemble themselves", r"envelope\dms\.autocorrelation"),
+    Family("pulse_unison", "How frequency bands pulse together", r"envelope\dms\.correlation"),
     Family("rhythm", "Rhythm of the frequency bands, 0.5 to 50 Hz", r"bands\.modulation"),
     Family("band_unison", "How far frequency bands move together", r"bands\.correlation"),
     Family("loudness_motion", "Movement of the loudness", r"energy"),
     Family("pitch_motion", "Movement of the pitch and share of voiced sound", r"pitch\.(?!harmonicity)"),
     Family("periodicity", "How periodic the voice is, and how that moves", r"pitch\.harmonicity"),
+    Family(
+        "band_periodicity", "How periodic each frequency band is, and how that moves", r"harmonics\d+\.share"
+    ),
+    Family("pitch_tremble", "Fine trembling of the pitch", r"harmonics\d+\.tremble"),
     Family("vocal_tract", "Movement of the vocal tract's shape", r"lpc\.area"),
     Family("excitation", "What the vocal tract's shape leaves unexplained", r"lpc\.gain"),
     Family("fine_structure", "Flatness, flux and fine structure of the spectrum", r"shape"),

@@ -16,9 +16,19 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from voiceguard import features as one
+from voiceguard import features as sets
+from voiceguard.archive.torch_statistics import (
+    correlations,
+    cut,
+    dynamics,
+    moments,
+    normalise,
+    statics,
+    to_the_front,
+    within,
+)
 from voiceguard.audio import RATE_HZ
-from voiceguard.features import FeatureSet
+from voiceguard.features import FeatureSet, envelopes, excitation, harmonics, spectrum, statistics
 from voiceguard.windows import SpeechWindow
 
 _TINY = 1e-16
@@ -37,70 +47,77 @@ class BatchFeatures:
 
     def __init__(self, device: str, features: FeatureSet = "full") -> None:
         self.device = torch.device(device)
-        self._full = features == "full"
-        pairs = one._pairs_above_diagonal()
-        self._above = tuple(torch.as_tensor(index, device=self.device) for index in pairs)
-        self._spectrogram = torchaudio.transforms.Spectrogram(
-            n_fft=one.WINDOW_SAMPLES, hop_length=one.HOP_SAMPLES, center=False, power=2.0
-        ).to(self.device)
-        self._triangles = self._put(one._triangles().toarray())
-        dct = torchaudio.functional.create_dct(one.COEFFICIENTS + 1, one.BANDS, norm="ortho")
+        self._features = features
+        self._triangles = self._put(spectrum.triangles().toarray())
+        dct = torchaudio.functional.create_dct(spectrum.COEFFICIENTS + 1, spectrum.BANDS, norm="ortho")
         self._dct = dct[:, 1:].T.contiguous().to(self.device)
-        self._lag_window = self._put(one._lag_window())
-        (rows, columns), starts = one._diagonals()
+        (rows, columns), starts = sets.band_diagonals()
         self._rows, self._columns = (torch.as_tensor(index, device=self.device) for index in (rows, columns))
         self._diagonal_ends = [*starts[1:], len(rows)]
         self._diagonal_starts = list(starts)
 
     def extract(self, windows: Sequence[SpeechWindow]) -> Tensor:
         """Compute the features of windows, shape (windows, features), float32, finite; columns as there."""
-        samples, frames, speech = self._side_by_side(windows)
-        parts = [part.flatten(1) for part in self._parts(samples, frames, speech)]
+        parts = [part.flatten(1) for part in self._parts(windows)]
         return torch.nan_to_num(torch.cat(parts, dim=1), nan=0.0, posinf=0.0, neginf=0.0)
 
     def _put(self, values: np.ndarray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float32, device=self.device)
 
-    def _side_by_side(self, windows: Sequence[SpeechWindow]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return samples without their mean, frames of each window, and its speech frames as a mask."""
-        sizes = [max(len(window.samples), one.LEAST_SAMPLES) for window in windows]
-        counts = [1 + (size - one.WINDOW_SAMPLES) // one.HOP_SAMPLES for size in sizes]
-        samples = np.zeros((len(windows), max(sizes)), np.float32)
+    def _side_by_side(self, windows: Sequence[SpeechWindow]) -> Tensor:
+        """Return samples without their mean, and zeros behind them, shape (windows, samples)."""
+        samples = np.zeros((len(windows), max(map(_size, windows))), np.float32)
+        for row, window in enumerate(windows):
+            samples[row, : len(window.samples)] = window.samples - np.float32(window.samples.mean())
+        return self._put(samples)
+
+    def _analyse(
+        self,
+        samples: Tensor,
+        windows: Sequence[SpeechWindow],
+        window_samples: int = spectrum.WINDOW_SAMPLES,
+        hop_samples: int = spectrum.HOP_SAMPLES,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Power spectrogram (windows, bins, frames), frames of each window, and its speech frames as a mask."""
+        counts = [1 + (_size(window) - window_samples) // hop_samples for window in windows]
         speech = np.zeros((len(windows), max(counts)), bool)
         for row, (window, count) in enumerate(zip(windows, counts, strict=True)):
-            samples[row, : len(window.samples)] = window.samples - np.float32(window.samples.mean())
-            speech[row, :count] = one._frame_mask(window.speech, count)
+            speech[row, :count] = spectrum.frame_mask(window.speech, count, window_samples, hop_samples)
+        transform = torchaudio.transforms.Spectrogram(
+            n_fft=window_samples, hop_length=hop_samples, center=False, power=2.0
+        ).to(self.device)
         return (
-            self._put(samples),
+            transform(samples)[:, :, : speech.shape[1]],
             torch.as_tensor(counts, device=self.device),
             torch.as_tensor(speech, device=self.device),
         )
 
-    def _parts(self, samples: Tensor, frames: Tensor, speech: Tensor) -> Iterator[Tensor]:
-        power = self._spectrogram(samples)[:, :, : speech.shape[1]]
+    def _parts(self, windows: Sequence[SpeechWindow]) -> Iterator[Tensor]:
+        samples = self._side_by_side(windows)
+        power, frames, speech = self._analyse(samples, windows)
         weights = speech.float()
-        valid = _within(frames, speech.shape[1])
+        valid = within(frames, speech.shape[1])
         count = weights.sum(1)
-        floor = (power.mean(1) * weights).sum(1) / count * 10 ** (one.FLOOR_DB / 10) + _TINY
+        floor = (power.mean(1) * weights).sum(1) / count * 10 ** (sets.FLOOR_DB / 10) + _TINY
         log_bands = torch.log(self._triangles @ power + floor[:, None, None])
         coefficients = self._dct @ log_bands
         pairs = (log_bands[:, 0::2] + log_bands[:, 1::2]) / 2
         highest = pairs.amax(1).masked_fill(~valid, -torch.inf).amax(1)
         energy = torch.log(torch.exp(pairs - highest[:, None, None]).sum(1) + 1e-9)
         harmonicity, log_lag, areas, log_gain = self._excitation(power)
-        voiced = speech & (harmonicity > one.VOICED_HARMONICITY)
+        voiced = speech & (harmonicity > excitation.VOICED_HARMONICITY)
         shape = _spectrum_shape(power)
         tracks = [coefficients, energy[:, None], harmonicity[:, None], areas, log_gain[:, None], shape]
-        if self._full:
+        if self._features == "full":
             tracks.append(log_bands)
-        moving = _dynamics(torch.cat(tracks, dim=1), weights, frames)
+        moving = dynamics(torch.cat(tracks, dim=1), weights, frames, sets.STEPS, sets.LAGS)
         ends = list(itertools.accumulate(track.shape[1] for track in tracks))
         lfcc, loud, harmonic, area, gain, shaped, *bands = (
             torch.cat([block[..., end - track.shape[1] : end].flatten(1) for block in moving], dim=1)
             for track, end in zip(tracks, ends, strict=True)
         )
         yield lfcc
-        yield from _statics(coefficients[:, :20], speech)
+        yield from statics(coefficients[:, :20], speech)
         yield from self._bands(pairs, speech, frames)
         yield loud
         yield (voiced.sum(1) / count)[:, None]
@@ -109,31 +126,74 @@ class BatchFeatures:
         yield area
         yield gain
         yield from _voicing(coefficients, speech, voiced, frames)
-        yield from _statics(shape, speech)
+        yield from statics(shape, speech)
         yield shaped
-        if self._full:
+        if self._features != "light":
+            for bank in envelopes.BANKS:
+                found = self._analyse(samples, windows, bank.window_samples, bank.hop_samples)
+                yield from _envelope(bank, *found)
+            yield from self._harmonics(power, frames, speech)
+            long = self._analyse(samples, windows, harmonics.LONG_WINDOW_SAMPLES)
+            yield from self._harmonics(*long)
+        if self._features == "full":
             yield from bands
             yield from self._joint(coefficients, weights, frames)
-            centred, counts = _to_the_front(coefficients, speech)
-            yield self._modulation(centred, counts, one.CEPSTRAL_MODULATION_HZ)
+            centred, counts = to_the_front(coefficients, speech)
+            yield self._modulation(centred, counts, sets.CEPSTRAL_MODULATION_HZ)
 
     def _excitation(self, power: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        autocorrelation = one.WINDOW_SAMPLES * torch.fft.irfft(power, n=one.WINDOW_SAMPLES, dim=1)
-        low, high = one.PITCH_LAGS
+        autocorrelation = _autocorrelation(power)
+        low, high = excitation.PITCH_LAGS
         search = autocorrelation[:, low:high] / (autocorrelation[:, :1] + _TINY)
-        search = search / self._lag_window[low:high, None]
+        search = search / self._put(excitation.lag_window(spectrum.WINDOW_SAMPLES))[low:high, None]
         harmonicity, best = search.max(1)
-        reflection, gain = _reflection(autocorrelation[:, : one.LPC_ORDER + 1])
+        reflection, gain = _reflection(autocorrelation[:, : excitation.LPC_ORDER + 1])
         reflection = reflection.clamp(-0.999, 0.999)
         areas = torch.log((1 + reflection) / (1 - reflection)) / 2
         return harmonicity, torch.log(best.float() + low), areas, torch.log(gain + 1e-9)
 
+    def _harmonics(self, power: Tensor, frames: Tensor, speech: Tensor) -> Iterator[Tensor]:
+        tracks, log_lag, voiced = self._periodicity(power, speech)
+        enough = voiced.sum(1, keepdim=True) >= excitation.LEAST_VOICED
+        weights = torch.where(enough, voiced, within(frames, voiced.shape[1])).float()
+        yield moments(tracks, weights)
+        yield (tracks * weights[:, None]).sum(2) / weights.sum(1)[:, None]
+        yield from dynamics(
+            tracks, weights, frames, harmonics.STEPS, harmonics.TRACK_LAGS, statistics.ORDERS[:2]
+        )
+        yield correlations(normalise(tracks, weights))
+        yield from _tremble(log_lag, voiced)
+
+    def _periodicity(self, power: Tensor, speech: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As :func:`voiceguard.features.harmonics.analyse`, of a batch."""
+        size = 2 * (power.shape[1] - 1)
+        autocorrelation = _autocorrelation(power)
+        low, high = excitation.PITCH_LAGS
+        search = autocorrelation[:, low:high] / self._put(excitation.lag_window(size))[low:high, None]
+        best = search.argmax(1, keepdim=True).clamp(1, high - low - 2)
+        before, peak, after = (search.gather(1, best + off)[:, 0] for off in (-1, 0, 1))
+        bend = before - 2 * peak + after
+        off = ((before - after) / torch.where(bend < 0, 2 * bend, -1.0)).clamp(-1, 1)
+        lag = best[:, 0] + low + torch.where(bend < 0, off, 0.0)
+        harmonicity = peak / (autocorrelation[:, 0] + _TINY)
+        edges = [spectrum.nearest_bin(edge, size) for edge in harmonics.EDGES_HZ]
+        bins = torch.arange(edges[0], edges[-1], device=self.device)
+        chosen = power[:, edges[0] : edges[-1]]
+        periodic = chosen * torch.cos(lag[:, None] * (2 * torch.pi / size * bins)[:, None])
+        shares = [
+            periodic[:, a - edges[0] : b - edges[0]].sum(1)
+            / (chosen[:, a - edges[0] : b - edges[0]].sum(1) + 1e-12)
+            for a, b in itertools.pairwise(edges)
+        ]
+        voiced = speech & (harmonicity > excitation.VOICED_HARMONICITY)
+        return torch.stack([harmonicity, *shares], dim=1), torch.log(lag), voiced
+
     def _bands(self, pairs: Tensor, speech: Tensor, frames: Tensor) -> Iterator[Tensor]:
-        yield from _statics(pairs, speech)
+        yield from statics(pairs, speech)
         delta = pairs[:, :, 2:] - pairs[:, :, :-2]
-        yield _moments(delta, _cut(speech.float(), 1, delta, frames - 2))
-        centred, counts = _to_the_front(pairs, speech)
-        yield self._modulation(centred, counts, one.MODULATION_HZ)
+        yield moments(delta, cut(speech.float(), 1, delta, frames - 2))
+        centred, counts = to_the_front(pairs, speech)
+        yield self._modulation(centred, counts, sets.MODULATION_HZ)
         normal = centred[:, :, ::2]
         half = ((counts + 1) // 2)[:, None, None]
         normal = normal / (torch.sqrt((normal * normal).sum(2, keepdim=True) / half) + 1e-6)
@@ -148,18 +208,17 @@ class BatchFeatures:
     def _joint(self, coefficients: Tensor, weights: Tensor, frames: Tensor) -> Iterator[Tensor]:
         first = coefficients[..., 2:] - coefficients[..., :-2]
         second = coefficients[..., 4:] - 2 * coefficients[..., 2:-2] + coefficients[..., :-4]
-        once = _cut(weights, 1, first, frames - 2)
-        moving = _normalise(first, once)
-        rows, columns = self._above
+        once = cut(weights, 1, first, frames - 2)
+        moving = normalise(first, once)
         for normal in (
-            _normalise(coefficients, weights),
+            normalise(coefficients, weights),
             moving,
-            _normalise(second, _cut(weights, 2, second, frames - 4)),
-            _normalise(first.abs(), once),
+            normalise(second, cut(weights, 2, second, frames - 4)),
+            normalise(first.abs(), once),
         ):
-            yield (normal @ normal.transpose(1, 2))[:, rows, columns]
-        moving = moving[:, : one.JOINT_COEFFICIENTS]
-        for lag in one.JOINT_LAGS:
+            yield correlations(normal)
+        moving = moving[:, : sets.JOINT_COEFFICIENTS]
+        for lag in sets.JOINT_LAGS:
             yield moving[..., lag:] @ moving[..., :-lag].transpose(1, 2)
 
     def _modulation(self, centred: Tensor, counts: Tensor, edges_hz: tuple[float, ...]) -> Tensor:
@@ -171,120 +230,65 @@ class BatchFeatures:
         sizes = np.array([scipy.fft.next_fast_len(int(count), real=True) for count in counts.tolist()])
         for size in np.unique(sizes):
             rows = torch.as_tensor(np.flatnonzero(sizes == size), device=self.device)
-            spectrum = torch.fft.rfft(tapered[rows], n=int(size))
-            modulation = spectrum.real**2 + spectrum.imag**2
-            edges = np.ceil(np.array(edges_hz) * size * one.HOP_SAMPLES / RATE_HZ).astype(int)
+            transformed = torch.fft.rfft(tapered[rows], n=int(size))
+            modulation = transformed.real**2 + transformed.imag**2
+            edges = statistics.modulation_edges(edges_hz, int(size), RATE_HZ / spectrum.HOP_SAMPLES)
             ranges = torch.stack([modulation[..., a:b].sum(2) for a, b in itertools.pairwise(edges)], dim=1)
             shares[rows] = torch.log(ranges / (modulation.sum(2) + 1e-9)[:, None] + 1e-6)
         return shares
 
 
-def _to_the_front(tracks: Tensor, speech: Tensor) -> tuple[Tensor, Tensor]:
-    """Move speech frames to the front, in their order, without their mean; zeros behind. And count them."""
-    counts = speech.sum(1)
-    order = torch.argsort((~speech).to(torch.uint8), dim=1, stable=True)
-    chosen = torch.gather(tracks, 2, order[:, None].expand_as(tracks))
-    front = _within(counts, tracks.shape[2]).float()[:, None]
-    return (chosen - (chosen * front).sum(2, keepdim=True) / counts[:, None, None]) * front, counts
+def _size(window: SpeechWindow) -> int:
+    return max(len(window.samples), sets.LEAST_SAMPLES)
 
 
-def _normalise(tracks: Tensor, weights: Tensor) -> Tensor:
-    """As :func:`voiceguard.features._normalise`, of a batch."""
-    weights = weights[:, None]
-    mean = (tracks * weights).sum(2) / weights.sum(2).clamp(min=1)
-    centred = (tracks - mean[..., None]) * weights
-    return centred / torch.sqrt((centred * centred).sum(2) + 1e-9)[..., None]
+def _autocorrelation(power: Tensor) -> Tensor:
+    size = 2 * (power.shape[1] - 1)
+    return size * torch.fft.irfft(power, n=size, dim=1)
 
 
-def _within(counts: Tensor, length: int) -> Tensor:
-    """Mask of the first ``counts`` places of each row, shape (windows, length)."""
-    return torch.arange(length, device=counts.device) < counts[:, None]
-
-
-def _cut(weights: Tensor, lead: int, values: Tensor, lengths: Tensor) -> Tensor:
-    """Weights of ``values`` that begin ``lead`` frames in and are ``lengths`` long; else 0."""
-    length = values.shape[-1]
-    return weights[:, lead : lead + length] * _within(lengths, length)
-
-
-def _moments(values: Tensor, weights: Tensor) -> Tensor:
-    """As :func:`voiceguard.features._moments`: (windows, 4, quantities)."""
-    weights = weights[:, None]
-    share = 1 / weights.sum(2).clamp(min=1)
-    centred = (values - ((values * weights).sum(2) * share)[..., None]) * weights
-    squares = centred * centred
-    variance = squares.sum(2) * share + 1e-10
-    spread = torch.sqrt(variance)
-    skewness = (squares * centred).sum(2) * share / (variance * spread)
-    kurtosis = (squares * squares).sum(2) * share / (variance * variance)
-    return torch.stack(
-        [
-            torch.log(spread),
-            torch.copysign(torch.sqrt(skewness.abs()), skewness),
-            torch.log(kurtosis.clamp(min=1)),
-            centred.abs().sum(2) * share / spread,
-        ],
-        dim=1,
-    )
-
-
-def _dynamics(tracks: Tensor, weights: Tensor, frames: Tensor) -> list[Tensor]:
-    """Blocks of shape (windows, statistics, quantities), in the order in which they are named."""
-    blocks = []
-    first_spread = tracks[:, :1, 0]
-    for step in one.STEPS:
-        difference = tracks
-        for order in one.ORDERS:
-            difference = difference[..., step:] - difference[..., :-step]
-            moments = _moments(
-                difference, _cut(weights, order * step // 2, difference, frames - order * step)
-            )
-            blocks.append(moments)
-            if order == 1:
-                first_spread = moments[:, :1]
-            else:
-                blocks.append(moments[:, :1] - first_spread)
-    mean = (tracks * weights[:, None]).sum(2) / weights.sum(1)[:, None]
-    centred = (tracks - mean[..., None]) * weights[:, None]
-    power = (centred * centred).sum(2) + 1e-9
-    for lag in one.LAGS:
-        blocks.append(((centred[..., lag:] * centred[..., :-lag]).sum(2) / power)[:, None])
-    return blocks
-
-
-def _statics(tracks: Tensor, speech: Tensor) -> Iterator[Tensor]:
+def _envelope(bank: envelopes.Envelopes, power: Tensor, frames: Tensor, speech: Tensor) -> Iterator[Tensor]:
     weights = speech.float()
-    moments = _moments(tracks, weights)
-    yield moments
-    # Every second speech frame, as there.
-    chosen = speech & (speech.cumsum(1) % 2 == 1)
-    ordered = tracks.masked_fill(~chosen[:, None], torch.inf).sort(2).values
-    counts = chosen.sum(1)
-    low, middle, high = (_quantile(ordered, counts, share) for share in (0.1, 0.5, 0.9))
-    scale = torch.exp(moments[:, 0])
-    yield (high - low) / scale
-    mean = (tracks * weights[:, None]).sum(2) / weights.sum(1)[:, None]
-    yield (middle - mean) / scale
-
-
-def _quantile(ordered: Tensor, counts: Tensor, share: float) -> Tensor:
-    place = share * (counts.double() - 1)
-    index = place.floor().long()
-    rest = (place - index).float()[:, None]
-    low, high = (
-        torch.gather(ordered, 2, at[:, None, None].expand(-1, ordered.shape[1], 1)).squeeze(2)
-        for at in (index, torch.minimum(index + 1, counts - 1))
+    first, last = bank.first_bin, bank.last_bin
+    valid = within(frames, speech.shape[1]).float()[:, None]
+    bands = (power[:, first:last:2] + power[:, first + 1 : last : 2]) * valid
+    floor = (bands.mean(1) * weights).sum(1) / weights.sum(1) * envelopes.FLOOR + _TINY
+    share, nearby = (
+        torch.nn.functional.avg_pool1d(of, bank.nearby_frames, 1, bank.nearby_frames // 2)
+        for of in (valid, bands)
     )
-    return low + rest * (high - low)
+    tracks = torch.log(bands / (nearby / share.clamp(min=_TINY) + floor[:, None, None]) + envelopes.OFFSET)
+    yield moments(tracks, weights)
+    yield from dynamics(tracks, weights, frames, envelopes.STEPS, bank.lags)
+    yield correlations(normalise(tracks, weights))
+
+
+def _tremble(log_lag: Tensor, voiced: Tensor) -> Iterator[Tensor]:
+    for step in harmonics.STEPS:
+        difference, inside = log_lag, voiced
+        for _ in statistics.ORDERS:
+            difference = difference[:, step:] - difference[:, :-step]
+            inside = inside[:, step:] & inside[:, :-step]
+            calm = inside & (difference.abs() < harmonics.CALM_STEP)
+            enough = calm.sum(1) >= excitation.LEAST_VOICED
+            found = moments(difference[:, None], calm.float()).flatten(1)
+            yield torch.where(enough[:, None], found, torch.zeros_like(found))
+            yield (calm.sum(1) / inside.sum(1).clamp(min=1))[:, None]
+    steps = log_lag[:, 1:] - log_lag[:, :-1]
+    calm = voiced[:, 1:] & voiced[:, :-1] & (steps.abs() < harmonics.CALM_STEP)
+    normal = normalise(steps[:, None], calm.float())[:, 0]
+    similar = [(normal[:, lag:] * normal[:, :-lag]).sum(1) for lag in harmonics.TREMBLE_LAGS]
+    enough = calm.sum(1) >= excitation.LEAST_VOICED
+    yield torch.where(enough[:, None], torch.stack(similar, dim=1), 0.0)
 
 
 def _voicing(coefficients: Tensor, speech: Tensor, voiced: Tensor, frames: Tensor) -> Iterator[Tensor]:
     second = coefficients[..., 4:] - 2 * coefficients[..., 2:-2] + coefficients[..., :-4]
-    whole = _within(frames - 4, second.shape[2]).float()
+    whole = within(frames - 4, second.shape[2]).float()
     for mask in (voiced, speech & ~voiced):
-        weights = _cut(mask.float(), 2, second, frames - 4)
+        weights = cut(mask.float(), 2, second, frames - 4)
         few = weights.sum(1, keepdim=True) < 16
-        yield _moments(second, torch.where(few, whole, weights))
+        yield moments(second, torch.where(few, whole, weights))
 
 
 def _pitch(log_lag: Tensor, voiced: Tensor, frames: Tensor) -> Iterator[Tensor]:
@@ -293,7 +297,7 @@ def _pitch(log_lag: Tensor, voiced: Tensor, frames: Tensor) -> Iterator[Tensor]:
     calm = both & (steps.abs() < 0.15)
     enough = calm.sum(1) >= 16
     smooth = calm[:, 1:] & calm[:, :-1]
-    whole = _within(frames - 2, smooth.shape[1])
+    whole = within(frames - 2, smooth.shape[1])
     smooth = torch.where(smooth.any(1, keepdim=True), smooth, whole)
     bends = steps[:, 1:] - steps[:, :-1]
     jumps = (both & ~calm).sum(1) / both.sum(1).clamp(min=1)
@@ -302,8 +306,8 @@ def _pitch(log_lag: Tensor, voiced: Tensor, frames: Tensor) -> Iterator[Tensor]:
     mean = (log_lag * weights).sum(1) / count
     spread = torch.log(torch.sqrt((((log_lag - mean[:, None]) * weights) ** 2).sum(1) / count) + 1e-4)
     found = (
-        _moments(steps[:, None], calm.float()).flatten(1),
-        _moments(bends[:, None], smooth.float()).flatten(1),
+        moments(steps[:, None], calm.float()).flatten(1),
+        moments(bends[:, None], smooth.float()).flatten(1),
         torch.stack([jumps, spread], dim=1),
     )
     for values in found:
@@ -329,12 +333,17 @@ def _reflection(autocorrelation: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _spectrum_shape(power: Tensor) -> Tensor:
-    chosen = power[:, one._bin(300) : one._bin(3400)]
+    chosen = power[:, spectrum.nearest_bin(300) : spectrum.nearest_bin(3400)]
     chosen = chosen / (chosen.sum(1, keepdim=True) + _TINY) + 1e-7
     logs = torch.log(chosen)
     flux = torch.zeros_like(power[:, 0])
     flux[:, 1:] = (chosen[..., 1:] - chosen[..., :-1]).abs().sum(1)
     bends = (logs[:, 2:] - 2 * logs[:, 1:-1] + logs[:, :-2]).abs()
-    split = (0, one._bin(1000) - one._bin(300), one._bin(2000) - one._bin(300), logs.shape[1])
+    split = (
+        0,
+        spectrum.nearest_bin(1000) - spectrum.nearest_bin(300),
+        spectrum.nearest_bin(2000) - spectrum.nearest_bin(300),
+        logs.shape[1],
+    )
     fine = [bends[:, begin : end - 2].mean(1) for begin, end in itertools.pairwise(split)]
     return torch.stack([logs.mean(1), -(chosen * logs).sum(1), flux, *fine], dim=1)

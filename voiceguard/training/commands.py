@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import shutil
 import subprocess
@@ -43,7 +44,7 @@ Work = Annotated[
     Path, typer.Option(help="Folder for degraded versions, features and fold scores; gigabytes.")
 ]
 Versions = Annotated[int, typer.Option(help="Channel versions of each clip.", min=len(CHANNELS))]
-Members = Annotated[int, typer.Option(help="Networks on each of the two sets of features.", min=1)]
+Members = Annotated[int, typer.Option(help="Networks on each of the two larger sets of features.", min=1)]
 Epochs = Annotated[int, typer.Option(help="Passes over the clips.", min=1)]
 Seed = Annotated[int, typer.Option(help="Fixes channels, weights and order.")]
 Jobs = Annotated[int, typer.Option(help="Processes that prepare clips; threads that train.", min=1)]
@@ -73,7 +74,7 @@ def train(
     # Before anything is written: the models may lie in the checkout.
     revision = _revision()
     fitted: dict[Member, Mlp] = {}
-    for member in detectors["full"]:
+    for member in dict.fromkeys(itertools.chain(*detectors.values())):
         kept = work / f"member-{_key(corpus, versions, config)}-{member.features}-{member.seed}.pt"
         fitted[member] = _fit_or_load(kept, features, synthetic, weights, config, member)
     for kind, chosen in detectors.items():

@@ -14,7 +14,7 @@ import numpy as np
 from rich.progress import Progress
 
 from voiceguard.explanation import families, family_masks
-from voiceguard.features import FEATURE_SETS, FeatureSet, feature_names
+from voiceguard.features import FeatureSet, feature_names
 from voiceguard.training.corpus import Corpus, clip_weights
 from voiceguard.training.mlp import Mlp, MlpConfig, fit_mlp, score_mlp
 from voiceguard.training.prepare import features_path
@@ -37,9 +37,12 @@ class Member:
 
 
 def ensembles(members: int, seed: int = 0) -> dict[FeatureSet, tuple[Member, ...]]:
-    """Which networks each detector has: ``light`` one, ``full`` as many on either set of features."""
-    networks = tuple(Member(kind, seed + number) for kind in FEATURE_SETS for number in range(members))
-    return {"light": networks[:1], "full": networks}
+    """Which networks each detector has: ``light`` one, ``full`` as many on either of the larger sets of features."""
+    sets: tuple[FeatureSet, ...] = ("fine", "full")
+    return {
+        "light": (Member("light", seed),),
+        "full": tuple(Member(kind, seed + number) for kind in sets for number in range(members)),
+    }
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,8 @@ import pytest
 from voiceguard import features
 from voiceguard.audio import RATE_HZ
 from voiceguard.evidence.librosa_import import librosa
-from voiceguard.features import (
-    BANDS,
-    COEFFICIENTS,
-    HOP_SAMPLES,
-    WINDOW_SAMPLES,
-    extract,
-    feature_names,
-    features_sha256,
-)
+from voiceguard.features import FEATURE_SETS, extract, feature_names, features_sha256, spectrum
+from voiceguard.features.spectrum import BANDS, COEFFICIENTS, HOP_SAMPLES, WINDOW_SAMPLES
 from voiceguard.windows import SpeechWindow, cut_windows
 
 
@@ -37,15 +30,15 @@ def test_power_spectrogram_equals_librosa(babble):
         )
         ** 2
     )
-    actual = features.power_spectrogram(babble).T
+    actual = spectrum.power_spectrogram(babble).T
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-6 * expected.max())
 
 
 def test_cepstra_equal_scipy_reference_of_librosa(babble):
-    power = features.power_spectrogram(babble)
-    log_bands = np.log(features.band_powers(power) + 1e-9)
+    power = spectrum.power_spectrogram(babble)
+    log_bands = np.log(spectrum.band_powers(power) + 1e-9)
     expected = librosa().feature.mfcc(S=log_bands, n_mfcc=COEFFICIENTS + 1, dct_type=2, norm="ortho")
-    actual = features.cepstra(log_bands)
+    actual = spectrum.cepstra(log_bands)
     np.testing.assert_allclose(actual, expected[1:], rtol=1e-3, atol=1e-3)
 
 
@@ -58,7 +51,7 @@ def test_power_spectrogram_equals_torchaudio(babble):
         n_fft=WINDOW_SAMPLES, hop_length=HOP_SAMPLES, power=2, center=False
     )
     expected = transform(torch.from_numpy(babble)).numpy()
-    actual = features.power_spectrogram(babble).T
+    actual = spectrum.power_spectrogram(babble).T
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-6 * expected.max())
 
 
@@ -67,11 +60,11 @@ def test_cepstra_equal_torchaudio(babble):
     import torch
     import torchaudio
 
-    power = features.power_spectrogram(babble)
-    log_bands = np.log(features.band_powers(power) + np.float32(1e-9))
+    power = spectrum.power_spectrogram(babble)
+    log_bands = np.log(spectrum.band_powers(power) + np.float32(1e-9))
     matrix = torchaudio.functional.create_dct(COEFFICIENTS + 1, BANDS, "ortho")
     expected = (torch.from_numpy(log_bands.T) @ matrix).numpy()[:, 1:].T
-    np.testing.assert_allclose(features.cepstra(log_bands), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(spectrum.cepstra(log_bands), expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.train
@@ -80,19 +73,19 @@ def test_bands_equal_torchaudio(babble):
 
     filters = torchaudio.functional.linear_fbanks(
         WINDOW_SAMPLES // 2 + 1,
-        features.BAND_LOW_HZ,
-        features.BAND_HIGH_HZ,
+        spectrum.BAND_LOW_HZ,
+        spectrum.BAND_HIGH_HZ,
         BANDS,
         RATE_HZ,
     )
-    power = features.power_spectrogram(babble)
+    power = spectrum.power_spectrogram(babble)
     expected = (power @ filters.numpy()).T
-    np.testing.assert_allclose(features.band_powers(power), expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(spectrum.band_powers(power), expected, rtol=1e-3, atol=1e-6)
 
 
 def test_flat_spectrum_spreads_evenly_over_bands():
     power = np.ones((3, WINDOW_SAMPLES // 2 + 1), np.float32)
-    bands = features.band_powers(power)
+    bands = spectrum.band_powers(power)
     assert bands.shape == (BANDS, 3)
     np.testing.assert_allclose(bands, bands.mean(), rtol=0.05)
 
@@ -103,23 +96,24 @@ def test_names_are_unique_and_one_a_column(babble):
     assert extract([window_of(babble)]).shape == (1, len(names))
 
 
-def test_the_light_set_is_the_first_columns_of_the_full_one(babble):
-    light, full = feature_names("light"), feature_names("full")
-    assert full[: len(light)] == light
+@pytest.mark.parametrize(("smaller", "larger"), [*itertools.pairwise(FEATURE_SETS)])
+def test_a_set_is_the_first_columns_of_the_next(babble, smaller, larger):
+    names, more = feature_names(smaller), feature_names(larger)
+    assert more[: len(names)] == names
     window = window_of(babble)
     # Tracks go through the statistics together, and how many there are moves the last digits.
     np.testing.assert_allclose(
-        extract([window], "full")[0, : len(light)], extract([window], "light")[0], rtol=1e-3, atol=1e-4
+        extract([window], larger)[0, : len(names)], extract([window], smaller)[0], rtol=1e-3, atol=1e-4
     )
-    assert features_sha256("light") != features_sha256("full")
+    assert features_sha256(smaller) != features_sha256(larger)
 
 
 def test_correlations_of_cepstra_equal_numpy(babble):
     window = window_of(babble)
     samples = babble - babble.mean()
-    power = features.power_spectrogram(samples)
+    power = spectrum.power_spectrogram(samples)
     floor = power.mean() * 10 ** (features.FLOOR_DB / 10) + 1e-16
-    cepstra = features.cepstra(np.log(features.band_powers(power) + floor))
+    cepstra = spectrum.cepstra(np.log(spectrum.band_powers(power) + floor))
     first = cepstra[:, 2:] - cepstra[:, :-2]
     above = np.triu_indices(COEFFICIENTS, 1)
     row = dict(zip(feature_names(), extract([window])[0], strict=True))

@@ -1,0 +1,97 @@
+"""How the power of frequency bands moves within a few milliseconds: pulses of the voice, and noise between them.
+
+The spectra that cepstra stand on last 32 ms and hide what happens inside; these windows are shorter than most
+pitch periods. Each band's power is held against its own mean nearby, so neither the line nor the loudness counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.ndimage
+
+from voiceguard.features.spectrum import frame_mask, power_spectrogram
+from voiceguard.features.statistics import (
+    MOMENTS,
+    Block,
+    correlations,
+    dynamics,
+    moments,
+    normalise,
+)
+
+FLOOR = 1e-5
+"""Power below this share of the speech's in the band is no evidence."""
+OFFSET = 0.03
+"""Added to the relative power before the logarithm: gaps between pulses are deep, and how deep is the codec's."""
+STEPS = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Envelopes:
+    """A bank of bands whose power is followed finely."""
+
+    name: str
+    window_samples: int
+    hop_samples: int
+    first_bin: int
+    bands: int
+    """Of two bins each."""
+    nearby_frames: int
+    """Frames that a band's power is held against, an odd number."""
+    lags: tuple[int, ...]
+
+    @property
+    def last_bin(self) -> int:
+        """Bin after the last band's."""
+        return self.first_bin + 2 * self.bands
+
+
+BANKS = (
+    Envelopes(
+        name="envelope8ms",
+        window_samples=64,
+        hop_samples=16,
+        first_bin=2,
+        bands=13,
+        nearby_frames=33,
+        lags=(1, 2, 3, 4, 5, 6, 8, 10, 14, 20),
+    ),
+    Envelopes(
+        name="envelope4ms",
+        window_samples=32,
+        hop_samples=8,
+        first_bin=1,
+        bands=7,
+        nearby_frames=33,
+        lags=(1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16),
+    ),
+)
+
+
+def envelope_blocks(samples: np.ndarray, speech: np.ndarray) -> Iterable[Block]:
+    """Statistics of every bank; ``speech`` has a place for each `FRAME_SAMPLES` samples."""
+    for bank in BANKS:
+        power = power_spectrogram(samples, bank.window_samples, bank.hop_samples)
+        mask = frame_mask(speech, len(power), bank.window_samples, bank.hop_samples)
+        tracks, weights = follow(bank, power, mask), mask.astype(np.float32)
+        yield Block(bank.name, MOMENTS, moments(tracks, weights))
+        yield from dynamics({bank.name: tracks}, weights, STEPS, bank.lags)
+        yield Block(bank.name, ("correlation",), correlations(normalise(tracks, weights)))
+
+
+def follow(bank: Envelopes, power: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Natural log of each band's power over that nearby, shape (bands, frames).
+
+    ``power`` has shape (frames, bins), ``mask`` marks the frames of speech.
+    """
+    first, last = bank.first_bin, bank.last_bin
+    bands = np.ascontiguousarray((power[:, first:last:2] + power[:, first + 1 : last : 2]).T)
+    floor = bands[:, mask].mean() * np.float32(FLOOR) + np.float32(1e-16)
+    # At the edges, the mean of the frames that are there.
+    size = bank.nearby_frames
+    share = scipy.ndimage.uniform_filter1d(np.ones(len(power), np.float32), size, mode="constant")
+    nearby = scipy.ndimage.uniform_filter1d(bands, size, axis=1, mode="constant") / share
+    return np.asarray(np.log(bands / (nearby + floor) + np.float32(OFFSET)))

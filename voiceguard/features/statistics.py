@@ -1,0 +1,153 @@
+"""Statistics over time of tracks: arrays of shape (quantities, frames), of which only some frames count."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+
+MOMENTS = ("log_spread", "skewness", "kurtosis", "mean_absolute")
+ORDERS = (1, 2, 3)
+
+
+class Block(NamedTuple):
+    """Values of some families, shape (len(statistics), quantities), a family's quantities side by side."""
+
+    family: str
+    statistics: tuple[str, ...]
+    values: np.ndarray
+    groups: tuple[tuple[str, int], ...] = (("", 0),)
+    """What stands before ``family`` for how many of the quantities; 0 for all of them."""
+
+    def names(self) -> Iterable[str]:
+        """Name each value, as ``family.quantity.statistic``."""
+        quantities = self.values.size // len(self.statistics)
+        for statistic in self.statistics:
+            for group, count in self.groups:
+                base, count = f"{group}{self.family}.{statistic}", count or quantities
+                yield from (f"{base}.{index}" for index in range(count)) if count > 1 else (base,)
+
+
+def moments(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Log standard deviation, skewness, kurtosis and mean absolute over standard deviation of each row.
+
+    ``values`` has shape (quantities, frames); only frames of weight 1 count, the others have weight 0. Kurtosis
+    and skewness are compressed (log and signed square root): their tails are heavy. Returns shape
+    (4, quantities).
+    """
+    share = np.float32(1 / max(weights.sum(), 1))
+    centred = values - (np.vecdot(values, weights) * share)[:, None]
+    centred *= weights
+    squares = centred * centred
+    variance = np.vecdot(centred, centred) * share + np.float32(1e-10)
+    spread = np.sqrt(variance)
+    skewness = np.vecdot(squares, centred) * share / (variance * spread)
+    kurtosis = np.vecdot(squares, squares) * share / (variance * variance)
+    found = np.empty((len(MOMENTS), len(values)), np.float32)
+    np.log(spread, out=found[0])
+    np.copysign(np.sqrt(np.abs(skewness)), skewness, out=found[1])
+    np.log(np.maximum(kurtosis, 1), out=found[2])
+    np.divide(np.vecdot(np.abs(centred, out=centred), weights) * share, spread, out=found[3])
+    return found
+
+
+def dynamics(
+    groups: Mapping[str, np.ndarray],
+    weights: np.ndarray,
+    steps: Sequence[int],
+    lags: Sequence[int],
+    orders: Sequence[int] = ORDERS,
+) -> Iterable[Block]:
+    """Statistics of differences of several orders and steps, and autocorrelation.
+
+    ``groups`` names tracks of shape (quantities, frames). They go through the statistics together: many small
+    calls would cost more than the sums.
+    """
+    tracks = np.concatenate(list(groups.values()))
+    named = tuple((name, len(values)) for name, values in groups.items())
+    for step in steps:
+        difference = tracks
+        for order in orders:
+            difference = difference[:, step:] - difference[:, :-step]
+            lead = order * step // 2
+            found = moments(difference, weights[lead : lead + difference.shape[1]])
+            yield Block(f".d{order}x{step}", MOMENTS, found, named)
+            if order == 1:
+                first_spread = found[0]
+            else:
+                yield Block(f".d{order}x{step}", ("relative_spread",), found[0] - first_spread, named)
+    mean = np.vecdot(tracks, weights) / np.float32(weights.sum())
+    centred = (tracks - mean[:, None]) * weights
+    power = np.vecdot(centred, centred) + np.float32(1e-9)
+    for lag in lags:
+        correlation = np.vecdot(centred[:, lag:], centred[:, :-lag]) / power
+        yield Block(".autocorrelation", (str(lag),), correlation, named)
+
+
+def statics(family: str, tracks: np.ndarray) -> Iterable[Block]:
+    """Statistics of the tracks themselves, shape (quantities, frames); their means are the channel's."""
+    found = moments(tracks, np.ones(tracks.shape[1], np.float32))
+    ordered = np.sort(tracks[:, ::2], axis=1)
+    yield Block(family, MOMENTS, found)
+    low, middle, high = (_quantile(ordered, share) for share in (0.1, 0.5, 0.9))
+    scale = np.exp(found[0])
+    yield Block(family, ("range",), (high - low) / scale)
+    yield Block(family, ("median",), (middle - tracks.mean(axis=1)) / scale)
+
+
+def _quantile(ordered: np.ndarray, share: float) -> np.ndarray:
+    """Quantile of each sorted row, interpolated linearly; (quantities, frames) -> (quantities,)."""
+    index, rest = divmod(share * (ordered.shape[1] - 1), 1)
+    low, high = ordered[:, int(index)], ordered[:, min(int(index) + 1, ordered.shape[1] - 1)]
+    return low + np.float32(rest) * (high - low)
+
+
+def modulation(family: str, centred: np.ndarray, edges_hz: Sequence[float], rate_hz: float) -> Block:
+    """Log share of the power that tracks without mean, shape (quantities, frames), have in each range.
+
+    ``rate_hz`` is that of the frames.
+    """
+    size = scipy.fft.next_fast_len(centred.shape[1], real=True)
+    spectrum = scipy.fft.rfft(centred * _hanning(centred.shape[1]), size)
+    power = spectrum.real**2 + spectrum.imag**2
+    edges = modulation_edges(edges_hz, size, rate_hz)
+    ranges = np.stack([power[:, low:high].sum(axis=1) for low, high in itertools.pairwise(edges)])
+    shares = np.log(ranges / (power.sum(axis=1) + np.float32(1e-9)) + np.float32(1e-6))
+    return Block(f"{family}.modulation", tuple(f"{low:g}hz" for low in edges_hz[:-1]), shares)
+
+
+def modulation_edges(edges_hz: Sequence[float], size: int, rate_hz: float) -> np.ndarray:
+    """First bins of ranges of modulation frequency, of a transform of ``size`` frames."""
+    return np.ceil(np.array(edges_hz) * size / rate_hz).astype(int)
+
+
+def without_mean(tracks: np.ndarray) -> np.ndarray:
+    """Tracks, shape (quantities, frames), less their mean over all frames."""
+    return np.asarray(tracks - tracks.mean(axis=1, keepdims=True))
+
+
+def normalise(tracks: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Tracks, shape (quantities, frames), without their mean and of length 1, over frames of weight 1."""
+    mean = np.vecdot(tracks, weights) / np.float32(max(weights.sum(), 1))
+    centred = (tracks - mean[:, None]) * weights
+    return np.asarray(centred / np.sqrt(np.vecdot(centred, centred) + np.float32(1e-9))[:, None])
+
+
+def correlations(normal: np.ndarray) -> np.ndarray:
+    """Correlation of each pair of tracks that :func:`normalise` made, each pair once; shape (pairs,)."""
+    return np.asarray(np.vecdot(normal[:, None], normal[None])[pairs_above_diagonal(len(normal))])
+
+
+@functools.cache
+def pairs_above_diagonal(quantities: int) -> tuple[np.ndarray, np.ndarray]:
+    """Index pairs of different quantities, each pair once."""
+    return np.triu_indices(quantities, 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _hanning(size: int) -> np.ndarray:
+    return np.hanning(size).astype(np.float32)
