@@ -128,10 +128,10 @@ class BatchFeatures:
         yield from _voicing(coefficients, speech, voiced, frames)
         yield from statics(shape, speech)
         yield shaped
+        for bank in envelopes.BANKS[:1] if self._features == "light" else envelopes.BANKS:
+            found = self._analyse(samples, windows, bank.window_samples, bank.hop_samples)
+            yield from _envelope(bank, *found)
         if self._features != "light":
-            for bank in envelopes.BANKS:
-                found = self._analyse(samples, windows, bank.window_samples, bank.hop_samples)
-                yield from _envelope(bank, *found)
             yield from self._harmonics(power, frames, speech)
             long = self._analyse(samples, windows, harmonics.LONG_WINDOW_SAMPLES)
             yield from self._harmonics(*long)

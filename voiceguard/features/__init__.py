@@ -8,9 +8,9 @@ Sources: linear-frequency cepstra as in Sahidullah, Kinnunen and Hanilçi, "A co
 synthetic speech detection", Interspeech 2015; modulation spectra as in Wu et al., ICASSP 2013; reflection
 coefficients by the Levinson-Durbin recursion (Makhoul, Proc. IEEE 63, 1975).
 
-There are three sets of features, each with the columns of the one before it first: ``light``; ``fine``, which adds
-how bands move within a few milliseconds and how periodic each of them is; and ``full``, which adds how single bands
-move over longer times, how cepstra move together, and their modulation spectra.
+There are three sets of features, each with the columns of the one before it first: ``light``; ``fine``, which follows
+bands twice as finely and adds how periodic each of them is; and ``full``, which adds how single bands move over longer
+times, how cepstra move together, and their modulation spectra.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 
 from voiceguard.audio import RATE_HZ
-from voiceguard.features.envelopes import envelope_blocks
+from voiceguard.features.envelopes import BANKS, envelope_blocks
 from voiceguard.features.excitation import analyse_excitation, autocorrelate, pitch
 from voiceguard.features.harmonics import LONG_WINDOW_SAMPLES, harmonic_blocks
 from voiceguard.features.spectrum import (
@@ -173,8 +173,8 @@ def _blocks(window: SpeechWindow, features: FeatureSet) -> Iterable[Block]:
     yield from pitch(excitation.log_lag, excitation.voiced)
     yield from _voicing(coefficients, speech, excitation.voiced)
     yield from statics("shape", shape[:, speech])
+    yield from envelope_blocks(samples, window.speech, BANKS[:1] if features == "light" else BANKS)
     if features != "light":
-        yield from envelope_blocks(samples, window.speech)
         yield from harmonic_blocks(power, autocorrelation, speech)
         power = power_spectrogram(samples, LONG_WINDOW_SAMPLES)
         long_speech = frame_mask(window.speech, len(power), LONG_WINDOW_SAMPLES)

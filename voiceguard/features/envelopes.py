@@ -71,9 +71,11 @@ BANKS = (
 )
 
 
-def envelope_blocks(samples: np.ndarray, speech: np.ndarray) -> Iterable[Block]:
+def envelope_blocks(
+    samples: np.ndarray, speech: np.ndarray, banks: Iterable[Envelopes] = BANKS
+) -> Iterable[Block]:
     """Statistics of every bank; ``speech`` has a place for each `FRAME_SAMPLES` samples."""
-    for bank in BANKS:
+    for bank in banks:
         power = power_spectrogram(samples, bank.window_samples, bank.hop_samples)
         mask = frame_mask(speech, len(power), bank.window_samples, bank.hop_samples)
         tracks, weights = follow(bank, power, mask), mask.astype(np.float32)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from voiceguard.features import FeatureSet, feature_names
-from voiceguard.training.report import Report
+from voiceguard.training.report import JOININGS, Report
 from voiceguard.verdict import Calibration
 from voiceguard.windows import WINDOW_S
 
@@ -17,8 +17,8 @@ _TEXT = """\
 # Model card: {model_id}
 
 **What it does.** Scores windows of {window_s:.0f} seconds of 8 kHz telephone speech as synthetic or human. A window's
-{features} features are functionals of fine spectral dynamics (cepstra of linear bands, band energies,
-periodicity, all-pole fit); {networks}. The mean over a call's windows becomes a
+{features} features are functionals of fine spectral dynamics (cepstra of linear bands, band energies and
+their movement within milliseconds, periodicity, all-pole fit); {networks}. The mean over a call's windows becomes a
 natural-log likelihood ratio that depends on the seconds of speech. {beside}
 
 **What a verdict means.** `synthetic` from score {flag:.2f}; `human` up to {clear:.2f}; between them, and with under
@@ -33,7 +33,8 @@ The clips are not part of the project.
 **How the figures below were made.** `voiceguard evaluate MANIFEST --work FOLDER --detector {kind}`. They are not of
 the shipped networks, which heard all folds, but of the same recipe: each fold scored by networks that heard none of
 its pages, speakers or engine names; calibration and thresholds applied to a fold were fitted on the other four.
-Intervals are 95 % Clopper-Pearson and take clips as independent, which clips of one page are not.
+Intervals are 95 % Clopper-Pearson and take clips as independent, which clips of one page are not. Calls are joined
+from a voice's clips in {joinings} random orders: what has no interval is the mean over them, the rest is of the first.
 
 **Known limits.** Labels of the corpus come from file names and page headings, with some noise. Most speech is
 English. Wild pages show systems at their best, without the noise of a call; the channel is simulated. Voices of
@@ -79,6 +80,7 @@ def write_card(
         corpus="speech from demo pages, packages and human collections",
         sha=str(recipe["corpus_sha256"])[:16],
         versions=recipe["versions"],
+        joinings=JOININGS,
         tables=report.to_markdown(),
     )
     (folder / CARD_FILE).write_text(text)

@@ -44,7 +44,7 @@ Work = Annotated[
     Path, typer.Option(help="Folder for degraded versions, features and fold scores; gigabytes.")
 ]
 Versions = Annotated[int, typer.Option(help="Channel versions of each clip.", min=len(CHANNELS))]
-Members = Annotated[int, typer.Option(help="Networks on each of the two larger sets of features.", min=1)]
+Members = Annotated[int, typer.Option(help="Networks on each set of features.", min=1)]
 Epochs = Annotated[int, typer.Option(help="Passes over the clips.", min=1)]
 Seed = Annotated[int, typer.Option(help="Fixes channels, weights and order.")]
 Jobs = Annotated[int, typer.Option(help="Processes that prepare clips; threads that train.", min=1)]
@@ -75,7 +75,8 @@ def train(
     revision = _revision()
     fitted: dict[Member, Mlp] = {}
     for member in dict.fromkeys(itertools.chain(*detectors.values())):
-        kept = work / f"member-{_key(corpus, versions, config)}-{member.features}-{member.seed}.pt"
+        key = _key(corpus, member.features, versions, config)
+        kept = work / f"member-{key}-{member.features}-{member.seed}.pt"
         fitted[member] = _fit_or_load(kept, features, synthetic, weights, config, member)
     for kind, chosen in detectors.items():
         folder = out / LIGHT_MODEL if kind == "light" else out
@@ -165,18 +166,18 @@ def _cross_fold(
     prepare(corpus, work, list(range(versions)), seed=seed, jobs=jobs)
     detectors = ensembles(members, seed)
     paths = {
-        kind: work / f"crossfold-{_key(corpus, versions, config, seed, members)}-{kind}.npz"
+        kind: work / f"crossfold-{_key(corpus, kind, versions, config, seed, members)}-{kind}.npz"
         for kind in detectors
     }
-    if not all(path.exists() for path in paths.values()):
-        found = cross_fold(corpus, work, list(range(versions)), config, detectors)
-        for kind, path in paths.items():
-            found[kind].save(path)
+    missing = {kind: detectors[kind] for kind, path in paths.items() if not path.exists()}
+    if missing:
+        for kind, found in cross_fold(corpus, work, list(range(versions)), config, missing).items():
+            found.save(paths[kind])
     return corpus, {kind: CrossFold.load(path) for kind, path in paths.items()}, config
 
 
-def _key(corpus: Corpus, versions: int, config: MlpConfig, *more: int) -> str:
-    recipe = [corpus.sha256, features_sha256(), versions, dataclasses.asdict(config), *more]
+def _key(corpus: Corpus, features: FeatureSet, versions: int, config: MlpConfig, *more: int) -> str:
+    recipe = [corpus.sha256, features_sha256(features), versions, dataclasses.asdict(config), *more]
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
 
 

@@ -37,12 +37,12 @@ class Member:
 
 
 def ensembles(members: int, seed: int = 0) -> dict[FeatureSet, tuple[Member, ...]]:
-    """Which networks each detector has: ``light`` one, ``full`` as many on either of the larger sets of features."""
-    sets: tuple[FeatureSet, ...] = ("fine", "full")
-    return {
-        "light": (Member("light", seed),),
-        "full": tuple(Member(kind, seed + number) for kind in sets for number in range(members)),
-    }
+    """Which networks each detector has: ``members`` on the light features, or as many on either larger set."""
+
+    def _on(*sets: FeatureSet) -> tuple[Member, ...]:
+        return tuple(Member(features, seed + number) for features in sets for number in range(members))
+
+    return {"light": _on("light"), "full": _on("fine", "full")}
 
 
 @dataclass(frozen=True)

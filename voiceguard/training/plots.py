@@ -12,7 +12,7 @@ import scipy.stats
 from voiceguard.training import metrics
 from voiceguard.training.corpus import Corpus
 from voiceguard.training.crossfold import CrossFold
-from voiceguard.training.report import LENGTHS_S, Scored, cross_fitted, score_calls, score_clips
+from voiceguard.training.report import JOININGS, LENGTHS_S, Scored, cross_fitted, score_calls, score_clips
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,12 +51,15 @@ def draw_report(corpus: Corpus, result: CrossFold, path: Path) -> None:
     _draw_distribution(distribution, plain, flag)
     for name, colour, style in (("plain", _BLUE, "o-"), ("hard", _VERMILION, "s--")):
         errors = [
-            metrics.equal_error_rate(
-                *_split(_wild(corpus, score_calls(corpus, result, name, target_s, calibrations)))
-            )
+            [
+                metrics.equal_error_rate(
+                    *_split(_wild(corpus, score_calls(corpus, result, name, target_s, calibrations, seed)))
+                )
+                for seed in range(JOININGS)
+            ]
             for target_s in LENGTHS_S
         ]
-        length.plot(LENGTHS_S, 100 * np.array(errors), style, color=colour, label=name)
+        length.plot(LENGTHS_S, 100 * np.mean(errors, axis=1), style, color=colour, label=name)
     length.set(
         title="Longer speech",
         xlabel="seconds of speech, at least",
