@@ -287,7 +287,7 @@ def _voicing(coefficients: Tensor, speech: Tensor, voiced: Tensor, frames: Tenso
     whole = within(frames - 4, second.shape[2]).float()
     for mask in (voiced, speech & ~voiced):
         weights = cut(mask.float(), 2, second, frames - 4)
-        few = weights.sum(1, keepdim=True) < 16
+        few = weights.sum(1, keepdim=True) < excitation.LEAST_VOICED
         yield moments(second, torch.where(few, whole, weights))
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from voiceguard.audio import RATE_HZ
 from voiceguard.features.envelopes import BANKS, envelope_blocks
-from voiceguard.features.excitation import analyse_excitation, autocorrelate, pitch
+from voiceguard.features.excitation import analyse_excitation, autocorrelate, enough, pitch
 from voiceguard.features.harmonics import LONG_WINDOW_SAMPLES, harmonic_blocks
 from voiceguard.features.spectrum import (
     BANDS,
@@ -233,10 +233,7 @@ def _voicing(coefficients: np.ndarray, speech: np.ndarray, voiced: np.ndarray) -
     """Second differences of cepstra, of voiced and of unvoiced frames apart."""
     second = coefficients[:, 4:] - 2 * coefficients[:, 2:-2] + coefficients[:, :-4]
     for name, mask in (("voiced", voiced), ("unvoiced", speech & ~voiced)):
-        weights = mask[2:-2].astype(np.float32)
-        if weights.sum() < 16:
-            weights = np.ones_like(weights)
-        yield Block(f"lfcc_{name}.d2x2", MOMENTS, moments(second, weights))
+        yield Block(f"lfcc_{name}.d2x2", MOMENTS, moments(second, enough(mask[2:-2])))
 
 
 @functools.cache

@@ -63,6 +63,12 @@ def analyse_excitation(autocorrelation: np.ndarray, speech: np.ndarray) -> Excit
     )
 
 
+def enough(marked: np.ndarray) -> np.ndarray:
+    """Weights of the frames marked, shape (frames,), float32; of all frames where hardly any is marked."""
+    weights = marked.astype(np.float32)
+    return weights if weights.sum() >= LEAST_VOICED else np.ones_like(weights)
+
+
 def pitch(log_lag: np.ndarray, voiced: np.ndarray) -> Iterable[Block]:
     """Pitch movement from frame to frame; zeros where too little is voiced."""
     steps = np.diff(log_lag)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from voiceguard.features.excitation import LEAST_VOICED, PITCH_LAGS, VOICED_HARMONICITY, pitch_lags
+from voiceguard.features.excitation import LEAST_VOICED, PITCH_LAGS, VOICED_HARMONICITY, enough, pitch_lags
 from voiceguard.features.spectrum import nearest_bin
 from voiceguard.features.statistics import MOMENTS, ORDERS, Block, correlations, dynamics, moments, normalise
 
@@ -73,12 +73,6 @@ def analyse(power: np.ndarray, autocorrelation: np.ndarray, speech: np.ndarray) 
         log_lag=np.log(lag),
         voiced=speech & (harmonicity > VOICED_HARMONICITY),
     )
-
-
-def enough(voiced: np.ndarray) -> np.ndarray:
-    """Weights of voiced frames, shape (frames,), float32; of all frames where hardly any is voiced."""
-    weights = voiced.astype(np.float32)
-    return weights if weights.sum() >= LEAST_VOICED else np.ones_like(weights)
 
 
 def _tremble(family: str, log_lag: np.ndarray, voiced: np.ndarray) -> Iterable[Block]:
