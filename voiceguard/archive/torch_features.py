@@ -7,6 +7,7 @@ the two together. Shapes begin with the batch: tracks are (windows, quantities, 
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 
@@ -83,11 +84,8 @@ class BatchFeatures:
         speech = np.zeros((len(windows), max(counts)), bool)
         for row, (window, count) in enumerate(zip(windows, counts, strict=True)):
             speech[row, :count] = spectrum.frame_mask(window.speech, count, window_samples, hop_samples)
-        transform = torchaudio.transforms.Spectrogram(
-            n_fft=window_samples, hop_length=hop_samples, center=False, power=2.0
-        ).to(self.device)
         return (
-            transform(samples)[:, :, : speech.shape[1]],
+            _spectrogram(window_samples, hop_samples, self.device)(samples)[:, :, : speech.shape[1]],
             torch.as_tensor(counts, device=self.device),
             torch.as_tensor(speech, device=self.device),
         )
@@ -236,6 +234,15 @@ class BatchFeatures:
             ranges = torch.stack([modulation[..., a:b].sum(2) for a, b in itertools.pairwise(edges)], dim=1)
             shares[rows] = torch.log(ranges / (modulation.sum(2) + 1e-9)[:, None] + 1e-6)
         return shares
+
+
+@functools.cache
+def _spectrogram(
+    window_samples: int, hop_samples: int, device: torch.device
+) -> torchaudio.transforms.Spectrogram:
+    return torchaudio.transforms.Spectrogram(
+        n_fft=window_samples, hop_length=hop_samples, center=False, power=2.0
+    ).to(device)
 
 
 def _size(window: SpeechWindow) -> int:
