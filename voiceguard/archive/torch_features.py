@@ -104,13 +104,15 @@ class BatchFeatures:
         energy = torch.log(torch.exp(pairs - highest[:, None, None]).sum(1) + 1e-9)
         harmonicity, log_lag, areas, log_gain = self._excitation(power)
         voiced = speech & (harmonicity > excitation.VOICED_HARMONICITY)
-        shape = _spectrum_shape(power)
-        tracks = [coefficients, energy[:, None], harmonicity[:, None], areas, log_gain[:, None], shape]
+        tracks = [coefficients, energy[:, None], harmonicity[:, None], areas, log_gain[:, None]]
+        if self._features != "light":
+            shape = _spectrum_shape(power)
+            tracks.append(shape)
         if self._features == "full":
             tracks.append(log_bands)
         moving = dynamics(torch.cat(tracks, dim=1), weights, frames, sets.STEPS, sets.LAGS)
         ends = list(itertools.accumulate(track.shape[1] for track in tracks))
-        lfcc, loud, harmonic, area, gain, shaped, *bands = (
+        lfcc, loud, harmonic, area, gain, *more = (
             torch.cat([block[..., end - track.shape[1] : end].flatten(1) for block in moving], dim=1)
             for track, end in zip(tracks, ends, strict=True)
         )
@@ -124,20 +126,41 @@ class BatchFeatures:
         yield area
         yield gain
         yield from _voicing(coefficients, speech, voiced, frames)
-        yield from statics(shape, speech)
-        yield shaped
-        for bank in envelopes.BANKS[:1] if self._features == "light" else envelopes.BANKS:
-            found = self._analyse(samples, windows, bank.window_samples, bank.hop_samples)
-            yield from _envelope(bank, *found)
+        first, *others = envelopes.BANKS
+        yield from self._envelope(first, samples, windows)
         if self._features != "light":
+            yield from statics(shape, speech)
+            yield more[0]
+            for bank in others:
+                yield from self._envelope(bank, samples, windows)
             yield from self._harmonics(power, frames, speech)
             long = self._analyse(samples, windows, harmonics.LONG_WINDOW_SAMPLES)
             yield from self._harmonics(*long)
         if self._features == "full":
-            yield from bands
+            yield more[1]
             yield from self._joint(coefficients, weights, frames)
             centred, counts = to_the_front(coefficients, speech)
             yield self._modulation(centred, counts, sets.CEPSTRAL_MODULATION_HZ)
+
+    def _envelope(
+        self, bank: envelopes.Envelopes, samples: Tensor, windows: Sequence[SpeechWindow]
+    ) -> Iterator[Tensor]:
+        power, frames, speech = self._analyse(samples, windows, bank.window_samples, bank.hop_samples)
+        weights = speech.float()
+        first, last = bank.first_bin, bank.last_bin
+        valid = within(frames, speech.shape[1]).float()[:, None]
+        bands = (power[:, first:last:2] + power[:, first + 1 : last : 2]) * valid
+        floor = (bands.mean(1) * weights).sum(1) / weights.sum(1) * envelopes.FLOOR + _TINY
+        share, nearby = (
+            torch.nn.functional.avg_pool1d(of, bank.nearby_frames, 1, bank.nearby_frames // 2)
+            for of in (valid, bands)
+        )
+        tracks = torch.log(
+            bands / (nearby / share.clamp(min=_TINY) + floor[:, None, None]) + envelopes.OFFSET
+        )
+        yield moments(tracks, weights)
+        yield from dynamics(tracks, weights, frames, bank.steps, bank.lags)
+        yield correlations(normalise(tracks, weights))
 
     def _excitation(self, power: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         autocorrelation = _autocorrelation(power)
@@ -156,9 +179,7 @@ class BatchFeatures:
         weights = torch.where(enough, voiced, within(frames, voiced.shape[1])).float()
         yield moments(tracks, weights)
         yield (tracks * weights[:, None]).sum(2) / weights.sum(1)[:, None]
-        yield from dynamics(
-            tracks, weights, frames, harmonics.STEPS, harmonics.TRACK_LAGS, statistics.ORDERS[:2]
-        )
+        yield from dynamics(tracks, weights, frames, harmonics.STEPS, harmonics.TRACK_LAGS)
         yield correlations(normalise(tracks, weights))
         yield from _tremble(log_lag, voiced)
 
@@ -254,26 +275,10 @@ def _autocorrelation(power: Tensor) -> Tensor:
     return size * torch.fft.irfft(power, n=size, dim=1)
 
 
-def _envelope(bank: envelopes.Envelopes, power: Tensor, frames: Tensor, speech: Tensor) -> Iterator[Tensor]:
-    weights = speech.float()
-    first, last = bank.first_bin, bank.last_bin
-    valid = within(frames, speech.shape[1]).float()[:, None]
-    bands = (power[:, first:last:2] + power[:, first + 1 : last : 2]) * valid
-    floor = (bands.mean(1) * weights).sum(1) / weights.sum(1) * envelopes.FLOOR + _TINY
-    share, nearby = (
-        torch.nn.functional.avg_pool1d(of, bank.nearby_frames, 1, bank.nearby_frames // 2)
-        for of in (valid, bands)
-    )
-    tracks = torch.log(bands / (nearby / share.clamp(min=_TINY) + floor[:, None, None]) + envelopes.OFFSET)
-    yield moments(tracks, weights)
-    yield from dynamics(tracks, weights, frames, envelopes.STEPS, bank.lags)
-    yield correlations(normalise(tracks, weights))
-
-
 def _tremble(log_lag: Tensor, voiced: Tensor) -> Iterator[Tensor]:
     for step in harmonics.STEPS:
         difference, inside = log_lag, voiced
-        for _ in statistics.ORDERS:
+        for _ in harmonics.TREMBLE_ORDERS:
             difference = difference[:, step:] - difference[:, :-step]
             inside = inside[:, step:] & inside[:, :-step]
             calm = inside & (difference.abs() < harmonics.CALM_STEP)

@@ -51,14 +51,13 @@ def dynamics(
     frames: Tensor,
     steps: Sequence[int],
     lags: Sequence[int],
-    orders: Sequence[int] = statistics.ORDERS,
 ) -> list[Tensor]:
     """As :func:`voiceguard.features.statistics.dynamics`: blocks of shape (windows, statistics, quantities)."""
     blocks = []
     first_spread = tracks[:, :1, 0]
     for step in steps:
         difference = tracks
-        for order in orders:
+        for order in statistics.ORDERS:
             difference = difference[..., step:] - difference[..., :-step]
             found = moments(difference, cut(weights, order * step // 2, difference, frames - order * step))
             blocks.append(found)

@@ -9,8 +9,8 @@ synthetic speech detection", Interspeech 2015; modulation spectra as in Wu et al
 coefficients by the Levinson-Durbin recursion (Makhoul, Proc. IEEE 63, 1975).
 
 There are three sets of features, each with the columns of the one before it first: ``light``; ``fine``, which follows
-bands twice as finely and adds how periodic each of them is; and ``full``, which adds how single bands move over longer
-times, how cepstra move together, and their modulation spectra.
+bands at two more resolutions and adds the shape of the spectrum and how periodic each band is; and ``full``, which adds
+how single bands move over longer times, how cepstra move together, and their modulation spectra.
 """
 
 from __future__ import annotations
@@ -108,9 +108,11 @@ _SECTIONS = tuple(
         r"lpc\.area",
         r"lpc\.gain",
         r"lfcc_",
+        r"envelope8ms",
         r"shape\.(?!d\d|autocorrelation)",
         r"shape\.",
-        r"envelope",
+        r"envelope16ms",
+        r"envelope4ms",
         r"harmonics",
         r"band\.",
         r"lfcc\.correlation",
@@ -150,20 +152,21 @@ def _blocks(window: SpeechWindow, features: FeatureSet) -> Iterable[Block]:
     power = power_spectrogram(samples)
     speech = frame_mask(window.speech, len(power))
     floor = power[speech].mean() * 10 ** (FLOOR_DB / 10) + 1e-16
-    log_bands = np.log(band_powers(power) + floor)
+    by_bin = np.ascontiguousarray(power.T)
+    log_bands = np.log(band_powers(by_bin.T) + floor)
     coefficients = cepstra(log_bands)
     pairs = (log_bands[0::2] + log_bands[1::2]) / 2
     autocorrelation = autocorrelate(power)
     excitation = analyse_excitation(autocorrelation, speech)
-    shape = spectrum_shape(np.ascontiguousarray(power.T))
     tracks = {
         "lfcc": coefficients,
         "energy": np.log(np.exp(pairs - pairs.max()).sum(axis=0) + np.float32(1e-9))[None],
         "pitch.harmonicity": excitation.harmonicity[None],
         "lpc.area": excitation.areas,
         "lpc.gain": excitation.log_gain[None],
-        "shape": shape,
     }
+    if features != "light":
+        tracks["shape"] = shape = spectrum_shape(by_bin)
     if features == "full":
         tracks["band"] = log_bands
     yield from dynamics(tracks, speech.astype(np.float32), STEPS, LAGS)
@@ -172,9 +175,9 @@ def _blocks(window: SpeechWindow, features: FeatureSet) -> Iterable[Block]:
     yield Block("pitch", ("voiced_share",), np.array([excitation.voiced.sum() / speech.sum()]))
     yield from pitch(excitation.log_lag, excitation.voiced)
     yield from _voicing(coefficients, speech, excitation.voiced)
-    yield from statics("shape", shape[:, speech])
     yield from envelope_blocks(samples, window.speech, BANKS[:1] if features == "light" else BANKS)
     if features != "light":
+        yield from statics("shape", shape[:, speech])
         yield from harmonic_blocks(power, autocorrelation, speech)
         power = power_spectrogram(samples, LONG_WINDOW_SAMPLES)
         long_speech = frame_mask(window.speech, len(power), LONG_WINDOW_SAMPLES)

@@ -1,11 +1,13 @@
 """How the power of frequency bands moves within a few milliseconds: pulses of the voice, and noise between them.
 
-The spectra that cepstra stand on last 32 ms and hide what happens inside; these windows are shorter than most
-pitch periods. Each band's power is held against its own mean nearby, so neither the line nor the loudness counts.
+The spectra that cepstra stand on last 32 ms and hide what happens inside; the shorter of these windows fit between
+the pulses of most voices. Each band's power is held against its own mean nearby, so neither the line nor the
+loudness counts.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -26,7 +28,6 @@ FLOOR = 1e-5
 """Power below this share of the speech's in the band is no evidence."""
 OFFSET = 0.03
 """Added to the relative power before the logarithm: gaps between pulses are deep, and how deep is the codec's."""
-STEPS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Envelopes:
     """Of two bins each."""
     nearby_frames: int
     """Frames that a band's power is held against, an odd number."""
+    steps: tuple[int, ...]
     lags: tuple[int, ...]
 
     @property
@@ -57,7 +59,18 @@ BANKS = (
         first_bin=2,
         bands=13,
         nearby_frames=33,
+        steps=(1, 2, 4, 8),
         lags=(1, 2, 3, 4, 5, 6, 8, 10, 14, 20),
+    ),
+    Envelopes(
+        name="envelope16ms",
+        window_samples=128,
+        hop_samples=32,
+        first_bin=4,
+        bands=26,
+        nearby_frames=33,
+        steps=(1, 2, 4),
+        lags=(1, 2, 3, 4, 5, 6, 8, 10),
     ),
     Envelopes(
         name="envelope4ms",
@@ -66,6 +79,7 @@ BANKS = (
         first_bin=1,
         bands=7,
         nearby_frames=33,
+        steps=(1, 2, 4, 8),
         lags=(1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16),
     ),
 )
@@ -80,7 +94,7 @@ def envelope_blocks(
         mask = frame_mask(speech, len(power), bank.window_samples, bank.hop_samples)
         tracks, weights = follow(bank, power, mask), mask.astype(np.float32)
         yield Block(bank.name, MOMENTS, moments(tracks, weights))
-        yield from dynamics({bank.name: tracks}, weights, STEPS, bank.lags)
+        yield from dynamics({bank.name: tracks}, weights, bank.steps, bank.lags)
         yield Block(bank.name, ("correlation",), correlations(normalise(tracks, weights)))
 
 
@@ -91,9 +105,20 @@ def follow(bank: Envelopes, power: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """
     first, last = bank.first_bin, bank.last_bin
     bands = np.ascontiguousarray((power[:, first:last:2] + power[:, first + 1 : last : 2]).T)
-    floor = bands[:, mask].mean() * np.float32(FLOOR) + np.float32(1e-16)
-    # At the edges, the mean of the frames that are there.
-    size = bank.nearby_frames
-    share = scipy.ndimage.uniform_filter1d(np.ones(len(power), np.float32), size, mode="constant")
-    nearby = scipy.ndimage.uniform_filter1d(bands, size, axis=1, mode="constant") / share
-    return np.asarray(np.log(bands / (nearby + floor) + np.float32(OFFSET)))
+    weights = mask.astype(np.float32)
+    mean = np.vecdot(bands, weights).sum() / (len(bands) * weights.sum())
+    floor = mean * np.float32(FLOOR) + np.float32(1e-16)
+    nearby = scipy.ndimage.uniform_filter1d(bands, bank.nearby_frames, axis=1, mode="constant")
+    nearby /= _share_there(len(power), bank.nearby_frames)
+    nearby += floor
+    relative = np.divide(bands, nearby, out=bands)
+    relative += np.float32(OFFSET)
+    return np.log(relative, out=relative)
+
+
+@functools.lru_cache(maxsize=64)
+def _share_there(frames: int, nearby_frames: int) -> np.ndarray:
+    """How much of what is nearby each frame has: at the edges, the mean is of the frames that are there."""
+    return np.asarray(
+        scipy.ndimage.uniform_filter1d(np.ones(frames, np.float32), nearby_frames, mode="constant")
+    )

@@ -74,16 +74,16 @@ def pitch(log_lag: np.ndarray, voiced: np.ndarray) -> Iterable[Block]:
     steps = np.diff(log_lag)
     both = voiced[1:] & voiced[:-1]
     calm = both & (np.abs(steps) < CALM_STEP)
-    step = bend = np.zeros((len(MOMENTS), 1))
+    moving = np.zeros((len(MOMENTS), 2))
     jumps = spread = 0.0
     if calm.sum() >= LEAST_VOICED:
         smooth = calm[1:] & calm[:-1] if (calm[1:] & calm[:-1]).any() else np.ones(len(calm) - 1, dtype=bool)
-        step = moments(steps[None], calm.astype(np.float32))
-        bend = moments(np.diff(steps)[None], smooth.astype(np.float32))
+        changes = np.stack([steps, np.append(np.diff(steps), np.float32(0))])
+        moving = moments(changes, np.stack([calm, np.append(smooth, False)]).astype(np.float32))
         jumps = (both & ~calm).sum() / both.sum()
         spread = np.log(log_lag[voiced].std() + 1e-4)
-    yield Block("pitch.step", MOMENTS, step)
-    yield Block("pitch.bend", MOMENTS, bend)
+    yield Block("pitch.step", MOMENTS, moving[:, 0])
+    yield Block("pitch.bend", MOMENTS, moving[:, 1])
     yield Block("pitch", ("jump_share", "spread"), np.array([jumps, spread]))
 
 
@@ -99,10 +99,10 @@ def _reflection(autocorrelation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     coefficients = np.zeros((order + 1, frames), np.float32)
     coefficients[0] = 1
     reflection = np.zeros((order, frames), np.float32)
-    error = normal[0].copy()
+    error, least = normal[0].copy(), np.float32(-0.9999)
     for index in range(1, order + 1):
         projected = (coefficients[:index] * normal[index:0:-1]).sum(axis=0)
-        factor = np.clip(-projected / error, np.float32(-0.9999), np.float32(0.9999))
+        factor = np.minimum(np.maximum(-projected / error, least), -least)
         reflection[index - 1] = factor
         coefficients[1 : index + 1] += factor * coefficients[index - 1 :: -1][:index]
         error *= 1 - factor * factor

@@ -7,6 +7,7 @@ Trans. Signal Processing 41, 1993): the tremble of a voice is finer than a sampl
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -14,12 +15,13 @@ import numpy as np
 
 from voiceguard.features.excitation import LEAST_VOICED, PITCH_LAGS, VOICED_HARMONICITY, enough, pitch_lags
 from voiceguard.features.spectrum import nearest_bin
-from voiceguard.features.statistics import MOMENTS, ORDERS, Block, correlations, dynamics, moments, normalise
+from voiceguard.features.statistics import MOMENTS, Block, correlations, dynamics, moments, normalise
 
 LONG_WINDOW_SAMPLES = 512
 """Beside the short window, which follows the voice, one that parts its harmonics."""
 EDGES_HZ = (300, 800, 1300, 1800, 2400, 3000, 3500)
 STEPS, TRACK_LAGS, TREMBLE_LAGS = (1, 2, 4), (1, 2, 4), (1, 2, 3, 4, 6, 8)
+TREMBLE_ORDERS = (1, 2, 3)
 CALM_STEP = 0.12
 
 
@@ -42,7 +44,7 @@ def harmonic_blocks(power: np.ndarray, autocorrelation: np.ndarray, speech: np.n
     yield Block(f"{name}.share", MOMENTS, moments(found.tracks, weights))
     share = np.float32(1 / weights.sum())
     yield Block(f"{name}.share", ("mean",), np.vecdot(found.tracks, weights) * share)
-    yield from dynamics({f"{name}.share": found.tracks}, weights, STEPS, TRACK_LAGS, ORDERS[:2])
+    yield from dynamics({f"{name}.share": found.tracks}, weights, STEPS, TRACK_LAGS)
     yield Block(f"{name}.share", ("correlation",), correlations(normalise(found.tracks, weights)))
     yield from _tremble(f"{name}.tremble", found.log_lag, found.voiced)
 
@@ -65,8 +67,10 @@ def analyse(power: np.ndarray, autocorrelation: np.ndarray, speech: np.ndarray) 
     bins = np.arange(edges[0], edges[-1], dtype=np.float32)
     chosen = power[:, edges[0] : edges[-1]]
     starts = np.array(edges[:-1]) - edges[0]
-    turns = np.cos(lag[:, None] * (np.float32(2 * np.pi / size) * bins))
-    periodic = np.add.reduceat(chosen * turns, starts, axis=1)
+    turns = lag[:, None] * (np.float32(2 * np.pi / size) * bins)
+    np.cos(turns, out=turns)
+    turns *= chosen
+    periodic = np.add.reduceat(turns, starts, axis=1)
     share = periodic / (np.add.reduceat(chosen, starts, axis=1) + np.float32(1e-12))
     return Harmonics(
         tracks=np.concatenate([harmonicity[None], share.T]),
@@ -77,18 +81,22 @@ def analyse(power: np.ndarray, autocorrelation: np.ndarray, speech: np.ndarray) 
 
 def _tremble(family: str, log_lag: np.ndarray, voiced: np.ndarray) -> Iterable[Block]:
     """Differences of the pitch within voiced stretches; zeros where there are too few."""
-    for step in STEPS:
-        difference, inside = log_lag, voiced
-        for order in ORDERS:
-            difference = difference[step:] - difference[:-step]
-            inside = inside[step:] & inside[:-step]
-            calm = inside & (np.abs(difference) < CALM_STEP)
-            found = np.zeros((len(MOMENTS), 1), np.float32)
-            if calm.sum() >= LEAST_VOICED:
-                found = moments(difference[None], calm.astype(np.float32))
-            yield Block(f"{family}.d{order}x{step}", MOMENTS, found)
-            share = calm.sum() / max(inside.sum(), 1)
-            yield Block(f"{family}.d{order}x{step}", ("calm_share",), np.array([share]))
+    kinds = list(itertools.product(STEPS, TREMBLE_ORDERS))
+    differences = np.zeros((len(kinds), len(log_lag)), np.float32)
+    inside = np.zeros(differences.shape, dtype=bool)
+    for row, (step, order) in enumerate(kinds):
+        if order == 1:
+            difference, within = log_lag, voiced
+        difference, within = difference[step:] - difference[:-step], within[step:] & within[:-step]
+        differences[row, : len(difference)], inside[row, : len(within)] = difference, within
+    calm = inside & (np.abs(differences) < CALM_STEP)
+    counts = calm.sum(axis=1)
+    found = moments(differences, calm.astype(np.float32))
+    found[:, counts < LEAST_VOICED] = 0
+    shares = counts / np.maximum(inside.sum(axis=1), 1)
+    for row, (step, order) in enumerate(kinds):
+        yield Block(f"{family}.d{order}x{step}", MOMENTS, found[:, row])
+        yield Block(f"{family}.d{order}x{step}", ("calm_share",), shares[row])
     steps = np.diff(log_lag)
     calm = voiced[1:] & voiced[:-1] & (np.abs(steps) < CALM_STEP)
     similar = np.zeros(len(TREMBLE_LAGS))

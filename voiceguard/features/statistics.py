@@ -11,7 +11,8 @@ import numpy as np
 import scipy.fft
 
 MOMENTS = ("log_spread", "skewness", "kurtosis", "mean_absolute")
-ORDERS = (1, 2, 3)
+ORDERS = (1, 2)
+"""Of differences: the third says hardly anything that these don't."""
 
 
 class Block(NamedTuple):
@@ -35,23 +36,40 @@ class Block(NamedTuple):
 def moments(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Log standard deviation, skewness, kurtosis and mean absolute over standard deviation of each row.
 
-    ``values`` has shape (quantities, frames); only frames of weight 1 count, the others have weight 0. Kurtosis
-    and skewness are compressed (log and signed square root): their tails are heavy. Returns shape
+    ``values`` has shape (quantities, frames); only frames of weight 1 count, the others have weight 0. Weights
+    are of all quantities, shape (frames,), or of each of them, as the values. Kurtosis and skewness are
+    compressed (log and signed square root): their tails are heavy. Returns shape
     (4, quantities).
     """
-    share = np.float32(1 / max(weights.sum(), 1))
+    return _standardised(_central_means(values, weights))
+
+
+def _central_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Means of the second, third and fourth power and of the absolute value, less the mean; (4, quantities)."""
+    share = np.float32(1) / np.maximum(weights.sum(axis=-1), 1)
     centred = values - (np.vecdot(values, weights) * share)[:, None]
     centred *= weights
     squares = centred * centred
-    variance = np.vecdot(centred, centred) * share + np.float32(1e-10)
-    spread = np.sqrt(variance)
-    skewness = np.vecdot(squares, centred) * share / (variance * spread)
-    kurtosis = np.vecdot(squares, squares) * share / (variance * variance)
     found = np.empty((len(MOMENTS), len(values)), np.float32)
-    np.log(spread, out=found[0])
-    np.copysign(np.sqrt(np.abs(skewness)), skewness, out=found[1])
-    np.log(np.maximum(kurtosis, 1), out=found[2])
-    np.divide(np.vecdot(np.abs(centred, out=centred), weights) * share, spread, out=found[3])
+    np.vecdot(centred, centred, out=found[0])
+    np.vecdot(squares, centred, out=found[1])
+    np.vecdot(squares, squares, out=found[2])
+    np.vecdot(np.abs(centred, out=centred), weights, out=found[3])
+    found *= share
+    return found
+
+
+def _standardised(means: np.ndarray) -> np.ndarray:
+    """`MOMENTS` from :func:`_central_means`, of any number of such; both of shape (..., 4, quantities)."""
+    second, third, fourth, absolute = np.moveaxis(means, -2, 0)
+    variance = second + np.float32(1e-10)
+    spread = np.sqrt(variance)
+    skewness = third / (variance * spread)
+    found = np.empty_like(means)
+    found[..., 0, :] = np.log(spread)
+    found[..., 1, :] = np.copysign(np.sqrt(np.abs(skewness)), skewness)
+    found[..., 2, :] = np.log(np.maximum(fourth / (variance * variance), 1))
+    found[..., 3, :] = absolute / spread
     return found
 
 
@@ -60,7 +78,6 @@ def dynamics(
     weights: np.ndarray,
     steps: Sequence[int],
     lags: Sequence[int],
-    orders: Sequence[int] = ORDERS,
 ) -> Iterable[Block]:
     """Statistics of differences of several orders and steps, and autocorrelation.
 
@@ -69,17 +86,19 @@ def dynamics(
     """
     tracks = np.concatenate(list(groups.values()))
     named = tuple((name, len(values)) for name, values in groups.items())
+    means = []
     for step in steps:
         difference = tracks
-        for order in orders:
+        for order in ORDERS:
             difference = difference[:, step:] - difference[:, :-step]
             lead = order * step // 2
-            found = moments(difference, weights[lead : lead + difference.shape[1]])
-            yield Block(f".d{order}x{step}", MOMENTS, found, named)
-            if order == 1:
-                first_spread = found[0]
-            else:
-                yield Block(f".d{order}x{step}", ("relative_spread",), found[0] - first_spread, named)
+            means.append(_central_means(difference, weights[lead : lead + difference.shape[1]]))
+    found = _standardised(np.stack(means)).reshape(len(steps), len(ORDERS), len(MOMENTS), -1)
+    for step, of_step in zip(steps, found, strict=True):
+        for order, of_order in zip(ORDERS, of_step, strict=True):
+            yield Block(f".d{order}x{step}", MOMENTS, of_order, named)
+            if order > 1:
+                yield Block(f".d{order}x{step}", ("relative_spread",), of_order[0] - of_step[0, 0], named)
     mean = np.vecdot(tracks, weights) / np.float32(weights.sum())
     centred = (tracks - mean[:, None]) * weights
     power = np.vecdot(centred, centred) + np.float32(1e-9)

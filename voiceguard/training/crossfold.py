@@ -37,12 +37,12 @@ class Member:
 
 
 def ensembles(members: int, seed: int = 0) -> dict[FeatureSet, tuple[Member, ...]]:
-    """Which networks each detector has: ``members`` on the light features, or as many on either larger set."""
+    """Which networks each detector has: ``members`` on either larger set, or twice as many on the light features."""
 
-    def _on(*sets: FeatureSet) -> tuple[Member, ...]:
-        return tuple(Member(features, seed + number) for features in sets for number in range(members))
+    def _on(features: FeatureSet, number: int) -> tuple[Member, ...]:
+        return tuple(Member(features, seed + index) for index in range(number))
 
-    return {"light": _on("light"), "full": _on("fine", "full")}
+    return {"light": _on("light", 2 * members), "full": _on("fine", members) + _on("full", members)}
 
 
 @dataclass(frozen=True)
