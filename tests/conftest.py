@@ -18,6 +18,30 @@ RATE_HZ = 8000
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow tests too")
+    parser.addoption("--not-passed", action="store_true", help="leave out tests that passed in the last run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the process that hears of all tests
+        config.pluginmanager.register(_Passed(config))
+
+
+class _Passed:
+    """Remembers which tests passed, so that CI need not run them a second time beside the slow ones."""
+
+    KEY = "voiceguard/passed"
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.cache = config.cache
+        self.outcomes: dict[str, set[str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.outcomes.setdefault(report.nodeid, set()).add(report.outcome)
+
+    def pytest_sessionfinish(self) -> None:
+        if self.cache:
+            passed = [test for test, outcomes in self.outcomes.items() if outcomes == {"passed"}]
+            self.cache.set(self.KEY, sorted(passed))
 
 
 def _left_out(item: pytest.Item) -> str | None:
@@ -46,7 +70,11 @@ def _left_out(item: pytest.Item) -> str | None:
     return None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--not-passed") and config.cache:
+        passed = set(config.cache.get(_Passed.KEY, []))
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
+        items[:] = [item for item in items if item.nodeid not in passed]
     for item in items:
         if reason := _left_out(item):
             item.add_marker(pytest.mark.skip(reason=reason))
