@@ -54,7 +54,9 @@ FAMILIES = (
     Family("unvoiced_motion", "Movement within unvoiced sounds", r"lfcc_unvoiced"),
     Family("band_levels", "How the levels of frequency bands vary", r"bands\.(?!modulation|correlation)"),
     Family("band_motion", "Movement of single frequency bands", r"band\."),
-    Family("pulse_motion", "Movement of frequency bands within milliseconds", r"envelope\d+ms\.(?!auto|corr)"),
+    Family(
+        "pulse_motion", "Movement of frequency bands within milliseconds", r"envelope\d+ms\.(?!auto|corr)"
+    ),
     Family("pulse_memory", "How long frequency bands resemble themselves", r"envelope\d+ms\.autocorrelation"),
     Family("pulse_unison", "How frequency bands pulse together", r"envelope\d+ms\.correlation"),
     Family("rhythm", "Rhythm of the frequency bands, 0.5 to 50 Hz", r"bands\.modulation"),

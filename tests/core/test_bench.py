@@ -7,6 +7,7 @@ import pytest
 from voiceguard.archive.throughput import codec_speeds, scalings
 from voiceguard.audio import decode
 from voiceguard.bench import run_bench
+from voiceguard.errors import ModelError
 from voiceguard.screening import Screener
 
 
@@ -36,3 +37,8 @@ def test_processes_are_compared(audio_samples):
     found = scalings(audio_samples / "human-asterisk-en-ulaw.wav", None, 2, seconds=0.3)
     assert [one.work for one in found] == ["screening", "plain numpy"]
     assert all(one.ratio > 0.2 for one in found)
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_comparison(audio_samples, tmp_path):
+    with pytest.raises(ModelError):
+        scalings(audio_samples / "human-asterisk-en-ulaw.wav", tmp_path, 2, seconds=0.3)

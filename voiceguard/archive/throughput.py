@@ -5,10 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from threading import BrokenBarrierError
 
 import numpy as np
 
@@ -89,34 +90,36 @@ _Body = Callable[[tuple[Path, Path | None]], Callable[[], float]]
 def _rate(body: _Body, arguments: tuple[Path, Path | None], count: int, seconds: float) -> float:
     """Work a second of ``count`` processes that start together."""
     context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(count), context.Queue()
-    running = [
-        context.Process(target=_work, args=(body, arguments, barrier, results, seconds), daemon=True)
-        for _ in range(count)
-    ]
-    for process in running:
-        process.start()
-    total = sum(results.get() for _ in running)
-    for process in running:
-        process.join()
-    return total
+    start = (context.Barrier(count),)
+    with ProcessPoolExecutor(count, context, initializer=_start_at, initargs=start) as pool:
+        running = [pool.submit(_work, body, arguments, seconds) for _ in range(count)]
+        errors = [error for future in running if (error := future.exception())]
+        if errors:  # of those that only waited for it, none says what went wrong
+            raise next((error for error in errors if not isinstance(error, BrokenBarrierError)), errors[0])
+        return sum(future.result() for future in running)
 
 
-def _work(
-    body: _Body,
-    arguments: tuple[Path, Path | None],
-    barrier: Barrier,
-    results: Queue[float],
-    seconds: float,
-) -> None:
+_start: Barrier
+
+
+def _start_at(barrier: Barrier) -> None:
+    global _start
+    _start = barrier
     one_thread()
-    once = body(arguments)
-    once()
-    barrier.wait()
+
+
+def _work(body: _Body, arguments: tuple[Path, Path | None], seconds: float) -> float:
+    try:
+        once = body(arguments)
+        once()
+    except BaseException:
+        _start.abort()
+        raise
+    _start.wait()
     done, began_at = 0.0, time.perf_counter()
     while time.perf_counter() - began_at < seconds:
         done += once()
-    results.put(done / (time.perf_counter() - began_at))
+    return done / (time.perf_counter() - began_at)
 
 
 def _screen_for(arguments: tuple[Path, Path | None]) -> Callable[[], float]:

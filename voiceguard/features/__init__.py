@@ -170,14 +170,16 @@ def _blocks(window: SpeechWindow, features: FeatureSet) -> Iterable[Block]:
     if features == "full":
         tracks["band"] = log_bands
     yield from dynamics(tracks, speech.astype(np.float32), STEPS, LAGS)
-    yield from statics("lfcc", coefficients[:20, speech])
+    spoken = {"lfcc": coefficients[:20, speech], "bands": pairs[:, speech]}
+    if features != "light":
+        spoken["shape"] = shape[:, speech]
+    yield from statics(spoken)
     yield from _bands(pairs, speech)
     yield Block("pitch", ("voiced_share",), np.array([excitation.voiced.sum() / speech.sum()]))
     yield from pitch(excitation.log_lag, excitation.voiced)
     yield from _voicing(coefficients, speech, excitation.voiced)
     yield from envelope_blocks(samples, window.speech, BANKS[:1] if features == "light" else BANKS)
     if features != "light":
-        yield from statics("shape", shape[:, speech])
         yield from harmonic_blocks(power, autocorrelation, speech)
         power = power_spectrogram(samples, LONG_WINDOW_SAMPLES)
         long_speech = frame_mask(window.speech, len(power), LONG_WINDOW_SAMPLES)
@@ -190,10 +192,8 @@ def _blocks(window: SpeechWindow, features: FeatureSet) -> Iterable[Block]:
 
 
 def _bands(pairs: np.ndarray, speech: np.ndarray) -> Iterable[Block]:
-    """Band energies, shape (bands, frames): statistics, modulation spectrum, how far bands move together."""
-    chosen = pairs[:, speech]
-    yield from statics("bands", chosen)
-    centred = without_mean(chosen)
+    """Band energies, shape (bands, frames): movement, modulation spectrum, how far bands move together."""
+    centred = without_mean(pairs[:, speech])
     yield Block(
         "bands.delta", MOMENTS, moments(pairs[:, 2:] - pairs[:, :-2], speech[1:-1].astype(np.float32))
     )

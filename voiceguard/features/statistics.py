@@ -84,8 +84,7 @@ def dynamics(
     ``groups`` names tracks of shape (quantities, frames). They go through the statistics together: many small
     calls would cost more than the sums.
     """
-    tracks = np.concatenate(list(groups.values()))
-    named = tuple((name, len(values)) for name, values in groups.items())
+    tracks, named = _side_by_side(groups)
     means = []
     for step in steps:
         difference = tracks
@@ -107,15 +106,20 @@ def dynamics(
         yield Block(".autocorrelation", (str(lag),), correlation, named)
 
 
-def statics(family: str, tracks: np.ndarray) -> Iterable[Block]:
-    """Statistics of the tracks themselves, shape (quantities, frames); their means are the channel's."""
+def statics(groups: Mapping[str, np.ndarray]) -> Iterable[Block]:
+    """Statistics of the tracks themselves, grouped as for :func:`dynamics`; their means are the channel's."""
+    tracks, named = _side_by_side(groups)
     found = moments(tracks, np.ones(tracks.shape[1], np.float32))
     ordered = np.sort(tracks[:, ::2], axis=1)
-    yield Block(family, MOMENTS, found)
+    yield Block("", MOMENTS, found, named)
     low, middle, high = (_quantile(ordered, share) for share in (0.1, 0.5, 0.9))
     scale = np.exp(found[0])
-    yield Block(family, ("range",), (high - low) / scale)
-    yield Block(family, ("median",), (middle - tracks.mean(axis=1)) / scale)
+    yield Block("", ("range",), (high - low) / scale, named)
+    yield Block("", ("median",), (middle - tracks.mean(axis=1)) / scale, named)
+
+
+def _side_by_side(groups: Mapping[str, np.ndarray]) -> tuple[np.ndarray, tuple[tuple[str, int], ...]]:
+    return np.concatenate(list(groups.values())), tuple((name, len(of)) for name, of in groups.items())
 
 
 def _quantile(ordered: np.ndarray, share: float) -> np.ndarray:
