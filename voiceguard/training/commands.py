@@ -44,7 +44,9 @@ Work = Annotated[
     Path, typer.Option(help="Folder for degraded versions, features and fold scores; gigabytes.")
 ]
 Versions = Annotated[int, typer.Option(help="Channel versions of each clip.", min=len(CHANNELS))]
-Members = Annotated[int, typer.Option(help="Networks on each set of features.", min=1)]
+Members = Annotated[
+    int, typer.Option(help="Networks on each set of features; twice as many on the light one.", min=1)
+]
 Epochs = Annotated[int, typer.Option(help="Passes over the clips.", min=1)]
 Seed = Annotated[int, typer.Option(help="Fixes channels, weights and order.")]
 Jobs = Annotated[int, typer.Option(help="Processes that prepare clips; threads that train.", min=1)]
