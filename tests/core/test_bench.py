@@ -13,10 +13,11 @@ from voiceguard.screening import Screener
 
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.parametrize(("model", "most"), [(None, 36), (Path("light"), 18)])
+@pytest.mark.parametrize(("model", "most"), [(None, 36), (Path("light"), 15)])
 def test_detectors_cost_no_more_log_spectrograms_than_they_say(audio_samples, model, most):
     # They are to stay under 25 and 8. The unit is large arrays: where memory is fetched anew for them it costs twice
-    # as much, and the same detectors 7 and 16 units instead of 11 and 26. These bounds are of the dearer state.
+    # as much, and the same detectors 5 and 14 units instead of 10 and 26. These bounds are of the dearer state, with
+    # room for a machine whose clock moves.
     samples = decode(audio_samples / "human-asterisk-en-ulaw.wav").channels[0]
     result = run_bench(Screener.load(model), samples, repeats=25)
     stages = {stage.name: stage for stage in result.stages}
