@@ -45,7 +45,6 @@ class Family:
 FAMILIES = (
     Family("timbre_steps", "How fast the timbre changes", r"lfcc\.d1x"),
     Family("timbre_bends", "How abruptly the timbre's change turns", r"lfcc\.d2x"),
-    Family("timbre_roughness", "Fine roughness of the timbre's change", r"lfcc\.d3x"),
     Family("timbre_memory", "How long the timbre resembles itself", r"lfcc\.autocorrelation"),
     Family("timbre_unison", "How the parts of the timbre move together", r"lfcc\.correlation"),
     Family("timbre_rhythm", "Rhythm of the timbre, 0.5 to 60 Hz", r"lfcc\.modulation"),
