@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from voiceguard.audio import RATE_HZ
-from voiceguard.features.envelopes import BANKS, Envelopes, envelope_blocks, follow
+from voiceguard.features.envelopes import BANKS, NEARBY_FRAMES, Envelopes, envelope_blocks, follow
 from voiceguard.features.spectrum import power_spectrogram
 from voiceguard.vad import FRAME_SAMPLES
 
@@ -53,7 +53,7 @@ def test_a_step_of_level_is_forgotten(bank: Envelopes, noise: np.ndarray):
         power_spectrogram(samples, bank.window_samples, bank.hop_samples) for samples in (noise, louder)
     )
     mask = np.ones(len(power), dtype=bool)
-    late = slice(len(power) // 2 + 2 * bank.nearby_frames, None)
+    late = slice(len(power) // 2 + 2 * NEARBY_FRAMES, None)
     np.testing.assert_allclose(
         follow(bank, step, mask)[:, late], follow(bank, power, mask)[:, late], atol=0.02
     )

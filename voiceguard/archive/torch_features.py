@@ -152,7 +152,7 @@ class BatchFeatures:
         bands = (power[:, first:last:2] + power[:, first + 1 : last : 2]) * valid
         floor = (bands.mean(1) * weights).sum(1) / weights.sum(1) * envelopes.FLOOR + _TINY
         share, nearby = (
-            torch.nn.functional.avg_pool1d(of, bank.nearby_frames, 1, bank.nearby_frames // 2)
+            torch.nn.functional.avg_pool1d(of, envelopes.NEARBY_FRAMES, 1, envelopes.NEARBY_FRAMES // 2)
             for of in (valid, bands)
         )
         tracks = torch.log(

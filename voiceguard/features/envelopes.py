@@ -24,6 +24,8 @@ from voiceguard.features.statistics import (
     normalise,
 )
 
+NEARBY_FRAMES = 33
+"""Frames that a band's power is held against, an odd number."""
 FLOOR = 1e-5
 """Power below this share of the speech's in the band is no evidence."""
 OFFSET = 0.03
@@ -40,8 +42,6 @@ class Envelopes:
     first_bin: int
     bands: int
     """Of two bins each."""
-    nearby_frames: int
-    """Frames that a band's power is held against, an odd number."""
     steps: tuple[int, ...]
     lags: tuple[int, ...]
 
@@ -58,7 +58,6 @@ BANKS = (
         hop_samples=16,
         first_bin=2,
         bands=13,
-        nearby_frames=33,
         steps=(1, 2, 4, 8),
         lags=(1, 2, 3, 4, 5, 6, 8, 10, 14, 20),
     ),
@@ -68,7 +67,6 @@ BANKS = (
         hop_samples=32,
         first_bin=4,
         bands=26,
-        nearby_frames=33,
         steps=(1, 2, 4),
         lags=(1, 2, 3, 4, 5, 6, 8, 10),
     ),
@@ -78,7 +76,6 @@ BANKS = (
         hop_samples=8,
         first_bin=1,
         bands=7,
-        nearby_frames=33,
         steps=(1, 2, 4, 8),
         lags=(1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16),
     ),
@@ -108,8 +105,8 @@ def follow(bank: Envelopes, power: np.ndarray, mask: np.ndarray) -> np.ndarray:
     weights = mask.astype(np.float32)
     mean = np.vecdot(bands, weights).sum() / (len(bands) * weights.sum())
     floor = mean * np.float32(FLOOR) + np.float32(1e-16)
-    nearby = scipy.ndimage.uniform_filter1d(bands, bank.nearby_frames, axis=1, mode="constant")
-    nearby /= _share_there(len(power), bank.nearby_frames)
+    nearby = scipy.ndimage.uniform_filter1d(bands, NEARBY_FRAMES, axis=1, mode="constant")
+    nearby /= _share_there(len(power))
     nearby += floor
     relative = np.divide(bands, nearby, out=bands)
     relative += np.float32(OFFSET)
@@ -117,8 +114,8 @@ def follow(bank: Envelopes, power: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def _share_there(frames: int, nearby_frames: int) -> np.ndarray:
+def _share_there(frames: int) -> np.ndarray:
     """How much of what is nearby each frame has: at the edges, the mean is of the frames that are there."""
     return np.asarray(
-        scipy.ndimage.uniform_filter1d(np.ones(frames, np.float32), nearby_frames, mode="constant")
+        scipy.ndimage.uniform_filter1d(np.ones(frames, np.float32), NEARBY_FRAMES, mode="constant")
     )

@@ -38,8 +38,7 @@ def moments(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
     ``values`` has shape (quantities, frames); only frames of weight 1 count, the others have weight 0. Weights
     are of all quantities, shape (frames,), or of each of them, as the values. Kurtosis and skewness are
-    compressed (log and signed square root): their tails are heavy. Returns shape
-    (4, quantities).
+    compressed (log and signed square root): their tails are heavy. Returns shape (4, quantities).
     """
     return _standardised(_central_means(values, weights))
 
