@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 
 from voiceguard.audio import RATE_HZ
-from voiceguard.features.excitation import autocorrelate
+from voiceguard.features.excitation import Peak, autocorrelate, find_peak
 from voiceguard.features.harmonics import EDGES_HZ, LONG_WINDOW_SAMPLES, analyse, harmonic_blocks
 from voiceguard.features.spectrum import WINDOW_SAMPLES, power_spectrogram
 
@@ -23,9 +23,9 @@ def voice(pitch_hz: float, low_hz: float = 100, high_hz: float = 3900, wobble: f
     return np.sin(phase * numbers[:, None]).sum(axis=0).astype(np.float32) / 50
 
 
-def spectrum(samples: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def spectrum(samples: np.ndarray, size: int) -> tuple[np.ndarray, Peak, np.ndarray]:
     power = power_spectrogram(samples, size)
-    return power, autocorrelate(power), np.ones(len(power), dtype=bool)
+    return power, find_peak(autocorrelate(power)), np.ones(len(power), dtype=bool)
 
 
 def values(samples: np.ndarray, size: int = 512) -> dict[str, float]:

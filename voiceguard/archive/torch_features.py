@@ -278,7 +278,7 @@ def _autocorrelation(power: Tensor) -> Tensor:
 def _tremble(log_lag: Tensor, voiced: Tensor) -> Iterator[Tensor]:
     for step in harmonics.STEPS:
         difference, inside = log_lag, voiced
-        for _ in harmonics.TREMBLE_ORDERS:
+        for _ in range(harmonics.TREMBLE_ORDERS):
             difference = difference[:, step:] - difference[:, :-step]
             inside = inside[:, step:] & inside[:, :-step]
             calm = inside & (difference.abs() < harmonics.CALM_STEP)

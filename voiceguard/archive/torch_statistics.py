@@ -110,7 +110,7 @@ def normalise(tracks: Tensor, weights: Tensor) -> Tensor:
 
 def correlations(normal: Tensor) -> Tensor:
     """As :func:`voiceguard.features.statistics.correlations`, of a batch."""
-    rows, columns = statistics.pairs_above_diagonal(normal.shape[1])
+    rows, columns = torch.triu_indices(normal.shape[1], normal.shape[1], 1)
     return (normal @ normal.transpose(1, 2))[:, rows, columns]
 
 

@@ -24,8 +24,9 @@ from typing import Literal
 import numpy as np
 
 from voiceguard.audio import RATE_HZ
+from voiceguard.features import loops
 from voiceguard.features.envelopes import BANKS, envelope_blocks
-from voiceguard.features.excitation import analyse_excitation, autocorrelate, enough, pitch
+from voiceguard.features.excitation import analyse_excitation, autocorrelate, enough, find_peak, pitch
 from voiceguard.features.harmonics import LONG_WINDOW_SAMPLES, harmonic_blocks
 from voiceguard.features.spectrum import (
     BANDS,
@@ -157,7 +158,8 @@ def _blocks(window: SpeechWindow, features: FeatureSet) -> Iterable[Block]:
     coefficients = cepstra(log_bands)
     pairs = (log_bands[0::2] + log_bands[1::2]) / 2
     autocorrelation = autocorrelate(power)
-    excitation = analyse_excitation(autocorrelation, speech)
+    peak = find_peak(autocorrelation)
+    excitation = analyse_excitation(autocorrelation, peak, speech)
     tracks = {
         "lfcc": coefficients,
         "energy": np.log(np.exp(pairs - pairs.max()).sum(axis=0) + np.float32(1e-9))[None],
@@ -166,7 +168,7 @@ def _blocks(window: SpeechWindow, features: FeatureSet) -> Iterable[Block]:
         "lpc.gain": excitation.log_gain[None],
     }
     if features != "light":
-        tracks["shape"] = shape = spectrum_shape(by_bin)
+        tracks["shape"] = shape = spectrum_shape(power)
     if features == "full":
         tracks["band"] = log_bands
     yield from dynamics(tracks, speech.astype(np.float32), STEPS, LAGS)
@@ -180,10 +182,10 @@ def _blocks(window: SpeechWindow, features: FeatureSet) -> Iterable[Block]:
     yield from _voicing(coefficients, speech, excitation.voiced)
     yield from envelope_blocks(samples, window.speech, BANKS[:1] if features == "light" else BANKS)
     if features != "light":
-        yield from harmonic_blocks(power, autocorrelation, speech)
+        yield from harmonic_blocks(power, peak, speech)
         power = power_spectrogram(samples, LONG_WINDOW_SAMPLES)
         long_speech = frame_mask(window.speech, len(power), LONG_WINDOW_SAMPLES)
-        yield from harmonic_blocks(power, autocorrelate(power), long_speech)
+        yield from harmonic_blocks(power, find_peak(autocorrelate(power)), long_speech)
     if features == "full":
         yield from _joint(coefficients, speech)
         yield modulation(
@@ -228,8 +230,8 @@ def _joint(coefficients: np.ndarray, speech: np.ndarray) -> Iterable[Block]:
     ):
         yield Block("lfcc.correlation", (name,), correlations(normal))
     for lag in JOINT_LAGS:
-        early, late = moving[:JOINT_COEFFICIENTS, :-lag], moving[:JOINT_COEFFICIENTS, lag:]
-        yield Block("lfcc.correlation", (f"d1x2_later{lag}",), np.vecdot(late[:, None], early[None]))
+        later = loops.products_at_lag(moving[:JOINT_COEFFICIENTS], lag)
+        yield Block("lfcc.correlation", (f"d1x2_later{lag}",), later)
 
 
 def _voicing(coefficients: np.ndarray, speech: np.ndarray, voiced: np.ndarray) -> Iterable[Block]:

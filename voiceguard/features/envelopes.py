@@ -7,13 +7,12 @@ loudness counts.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.ndimage
 
+from voiceguard.features import loops
 from voiceguard.features.spectrum import frame_mask, power_spectrogram
 from voiceguard.features.statistics import (
     MOMENTS,
@@ -100,22 +99,8 @@ def follow(bank: Envelopes, power: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     ``power`` has shape (frames, bins), ``mask`` marks the frames of speech.
     """
-    first, last = bank.first_bin, bank.last_bin
-    bands = np.ascontiguousarray((power[:, first:last:2] + power[:, first + 1 : last : 2]).T)
+    bands = loops.paired_bins(power, bank.first_bin, bank.bands)
     weights = mask.astype(np.float32)
     mean = np.vecdot(bands, weights).sum() / (len(bands) * weights.sum())
-    floor = mean * np.float32(FLOOR) + np.float32(1e-16)
-    nearby = scipy.ndimage.uniform_filter1d(bands, NEARBY_FRAMES, axis=1, mode="constant")
-    nearby /= _share_there(len(power))
-    nearby += floor
-    relative = np.divide(bands, nearby, out=bands)
-    relative += np.float32(OFFSET)
-    return np.log(relative, out=relative)
-
-
-@functools.lru_cache(maxsize=64)
-def _share_there(frames: int) -> np.ndarray:
-    """How much of what is nearby each frame has: at the edges, the mean is of the frames that are there."""
-    return np.asarray(
-        scipy.ndimage.uniform_filter1d(np.ones(frames, np.float32), NEARBY_FRAMES, mode="constant")
-    )
+    loops.hold_against_nearby(bands, NEARBY_FRAMES // 2, mean * FLOOR + 1e-16, OFFSET)
+    return np.log(bands, out=bands)

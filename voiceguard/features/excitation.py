@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
 
 from voiceguard.audio import RATE_HZ
+from voiceguard.features import loops
 from voiceguard.features.spectrum import hann
 from voiceguard.features.statistics import MOMENTS, Block, moments
 
@@ -39,25 +41,36 @@ def autocorrelate(power: np.ndarray) -> np.ndarray:
     return np.asarray(scipy.fft.dct(power, type=1, axis=1))  # the inverse transform of a real even spectrum
 
 
-def pitch_lags(autocorrelation: np.ndarray) -> np.ndarray:
-    """Autocorrelation at the lags of a pitch, from `PITCH_LAGS`, as if the window were flat."""
+class Peak(NamedTuple):
+    """Where each frame repeats most, among the lags of a pitch; arrays of shape (frames,)."""
+
+    whole_lag: np.ndarray
+    """In samples, int64."""
+    harmonicity: np.ndarray
+    """Autocorrelation there, as if the window were flat, relative to the power."""
+    lag: np.ndarray
+    """Between samples, float32."""
+    harmonicity_beside: np.ndarray
+    """That of the sample in the middle of the parabola: another only at either end of the search."""
+
+
+def find_peak(autocorrelation: np.ndarray) -> Peak:
+    """Search the lags `PITCH_LAGS` of a frame's autocorrelation, shape (frames, lags)."""
     low, high = PITCH_LAGS
-    size = 2 * (autocorrelation.shape[1] - 1)
-    return np.asarray(autocorrelation[:, low:high] * (1 / lag_window(size)[low:high]))
+    window = lag_window(2 * (autocorrelation.shape[1] - 1))
+    whole, highest, between, beside = loops.highest_peaks(autocorrelation, window[:high], low)
+    power = autocorrelation[:, 0] + np.float32(1e-16)
+    return Peak(whole, highest / power, between, beside / power)
 
 
-def analyse_excitation(autocorrelation: np.ndarray, speech: np.ndarray) -> Excitation:
-    """Find pitch by the autocorrelation's peak, and log area ratios of the all-pole fit."""
-    low = PITCH_LAGS[0]
-    search = pitch_lags(autocorrelation)
-    best = search.argmax(axis=1)
-    harmonicity = search[np.arange(len(search)), best] / (autocorrelation[:, 0] + np.float32(1e-16))
-    reflection, gain = _reflection(autocorrelation[:, : LPC_ORDER + 1])
+def analyse_excitation(autocorrelation: np.ndarray, peak: Peak, speech: np.ndarray) -> Excitation:
+    """Periodicity, and log area ratios of the all-pole fit."""
+    reflection, gain = loops.reflections(autocorrelation, LPC_ORDER)
     reflection = np.clip(reflection, np.float32(-0.999), np.float32(0.999))
     return Excitation(
-        voiced=speech & (harmonicity > VOICED_HARMONICITY),
-        harmonicity=harmonicity,
-        log_lag=np.log(best.astype(np.float32) + low),
+        voiced=speech & (peak.harmonicity > VOICED_HARMONICITY),
+        harmonicity=peak.harmonicity,
+        log_lag=np.log(peak.whole_lag.astype(np.float32)),
         areas=np.log((1 + reflection) / (1 - reflection)) / 2,
         log_gain=np.log(gain + np.float32(1e-9)),
     )
@@ -85,28 +98,6 @@ def pitch(log_lag: np.ndarray, voiced: np.ndarray) -> Iterable[Block]:
     yield Block("pitch.step", MOMENTS, moving[:, 0])
     yield Block("pitch.bend", MOMENTS, moving[:, 1])
     yield Block("pitch", ("jump_share", "spread"), np.array([jumps, spread]))
-
-
-def _reflection(autocorrelation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Levinson-Durbin over all frames at once; ``autocorrelation`` has shape (frames, order + 1).
-
-    Returns reflection coefficients, shape (order, frames), in -1..1, and the residual's share of the power,
-    shape (frames,), in 0..1.
-    """
-    normal = np.ascontiguousarray(autocorrelation.T) / (autocorrelation[:, 0] + np.float32(1e-16))
-    normal[0] = 1.0001
-    order, frames = len(normal) - 1, normal.shape[1]
-    coefficients = np.zeros((order + 1, frames), np.float32)
-    coefficients[0] = 1
-    reflection = np.zeros((order, frames), np.float32)
-    error, least = normal[0].copy(), np.float32(-0.9999)
-    for index in range(1, order + 1):
-        projected = (coefficients[:index] * normal[index:0:-1]).sum(axis=0)
-        factor = np.minimum(np.maximum(-projected / error, least), -least)
-        reflection[index - 1] = factor
-        coefficients[1 : index + 1] += factor * coefficients[index - 1 :: -1][:index]
-        error *= 1 - factor * factor
-    return reflection, error
 
 
 @functools.cache

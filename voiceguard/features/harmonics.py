@@ -7,13 +7,13 @@ Trans. Signal Processing 41, 1993): the tremble of a voice is finer than a sampl
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from voiceguard.features.excitation import LEAST_VOICED, PITCH_LAGS, VOICED_HARMONICITY, enough, pitch_lags
+from voiceguard.features import loops
+from voiceguard.features.excitation import LEAST_VOICED, VOICED_HARMONICITY, Peak, enough
 from voiceguard.features.spectrum import nearest_bin
 from voiceguard.features.statistics import MOMENTS, Block, correlations, dynamics, moments, normalise
 
@@ -21,7 +21,7 @@ LONG_WINDOW_SAMPLES = 512
 """Beside the short window, which follows the voice, one that parts its harmonics."""
 EDGES_HZ = (300, 800, 1300, 1800, 2400, 3000, 3500)
 STEPS, TRACK_LAGS, TREMBLE_LAGS = (1, 2, 4), (1, 2, 4), (1, 2, 3, 4, 6, 8)
-TREMBLE_ORDERS = (1, 2, 3)
+TREMBLE_ORDERS = 3
 CALM_STEP = 0.12
 
 
@@ -36,10 +36,10 @@ class Harmonics(NamedTuple):
     """Shape (frames,), bool."""
 
 
-def harmonic_blocks(power: np.ndarray, autocorrelation: np.ndarray, speech: np.ndarray) -> Iterable[Block]:
-    """Statistics of periodicity and pitch over voiced frames; power and autocorrelation are (frames, bins)."""
+def harmonic_blocks(power: np.ndarray, peak: Peak, speech: np.ndarray) -> Iterable[Block]:
+    """Statistics of periodicity and pitch over voiced frames; ``power`` is (frames, bins)."""
     size = 2 * (power.shape[1] - 1)
-    name, found = f"harmonics{size}", analyse(power, autocorrelation, speech)
+    name, found = f"harmonics{size}", analyse(power, peak, speech)
     weights = enough(found.voiced)
     yield Block(f"{name}.share", MOMENTS, moments(found.tracks, weights))
     share = np.float32(1 / weights.sum())
@@ -49,54 +49,31 @@ def harmonic_blocks(power: np.ndarray, autocorrelation: np.ndarray, speech: np.n
     yield from _tremble(f"{name}.tremble", found.log_lag, found.voiced)
 
 
-def analyse(power: np.ndarray, autocorrelation: np.ndarray, speech: np.ndarray) -> Harmonics:
-    """Find each frame's pitch between samples, and how much of each band's power repeats with it.
+def analyse(power: np.ndarray, peak: Peak, speech: np.ndarray) -> Harmonics:
+    """Find how much of each band's power repeats with the pitch.
 
     A voice that repeats as well after two periods may be found an octave low; what counts is how it repeats.
     """
     size = 2 * (power.shape[1] - 1)
-    search = pitch_lags(autocorrelation)
-    row = np.arange(len(search))
-    best = np.clip(search.argmax(axis=1), 1, search.shape[1] - 2)
-    before, peak, after = search[row, best - 1], search[row, best], search[row, best + 1]
-    bend = before - 2 * peak + after
-    off = np.clip((before - after) / np.where(bend < 0, 2 * bend, -np.float32(1)), -1, 1)
-    lag = (best + PITCH_LAGS[0] + np.where(bend < 0, off, 0)).astype(np.float32)
-    harmonicity = peak / (autocorrelation[:, 0] + np.float32(1e-16))
-    edges = [nearest_bin(edge, size) for edge in EDGES_HZ]
-    bins = np.arange(edges[0], edges[-1], dtype=np.float32)
-    chosen = power[:, edges[0] : edges[-1]]
-    starts = np.array(edges[:-1]) - edges[0]
-    turns = lag[:, None] * (np.float32(2 * np.pi / size) * bins)
-    np.cos(turns, out=turns)
-    turns *= chosen
-    periodic = np.add.reduceat(turns, starts, axis=1)
-    share = periodic / (np.add.reduceat(chosen, starts, axis=1) + np.float32(1e-12))
+    edges = np.array([nearest_bin(edge, size) for edge in EDGES_HZ])
+    shares = loops.periodic_shares(power, peak.lag, edges)
     return Harmonics(
-        tracks=np.concatenate([harmonicity[None], share.T]),
-        log_lag=np.log(lag),
-        voiced=speech & (harmonicity > VOICED_HARMONICITY),
+        tracks=np.concatenate([peak.harmonicity_beside[None], shares]),
+        log_lag=np.log(peak.lag),
+        voiced=speech & (peak.harmonicity_beside > VOICED_HARMONICITY),
     )
 
 
 def _tremble(family: str, log_lag: np.ndarray, voiced: np.ndarray) -> Iterable[Block]:
     """Differences of the pitch within voiced stretches; zeros where there are too few."""
-    kinds = list(itertools.product(STEPS, TREMBLE_ORDERS))
-    differences = np.zeros((len(kinds), len(log_lag)), np.float32)
-    inside = np.zeros(differences.shape, dtype=bool)
-    for row, (step, order) in enumerate(kinds):
-        if order == 1:
-            difference, within = log_lag, voiced
-        difference, within = difference[step:] - difference[:-step], within[step:] & within[:-step]
-        differences[row, : len(difference)], inside[row, : len(within)] = difference, within
-    calm = inside & (np.abs(differences) < CALM_STEP)
-    counts = calm.sum(axis=1)
-    found = moments(differences, calm.astype(np.float32))
-    found[:, counts < LEAST_VOICED] = 0
-    shares = counts / np.maximum(inside.sum(axis=1), 1)
-    for row, (step, order) in enumerate(kinds):
-        yield Block(f"{family}.d{order}x{step}", MOMENTS, found[:, row])
-        yield Block(f"{family}.d{order}x{step}", ("calm_share",), shares[row])
+    found, (calm, inside) = loops.tremble(log_lag, voiced, np.array(STEPS), TREMBLE_ORDERS, CALM_STEP)
+    found[:, calm < LEAST_VOICED] = 0
+    shares = calm / np.maximum(inside, 1)
+    for row, step in enumerate(STEPS):
+        for order in range(TREMBLE_ORDERS):
+            name = f"{family}.d{order + 1}x{step}"
+            yield Block(name, MOMENTS, found[:, row, order])
+            yield Block(name, ("calm_share",), shares[row, order])
     steps = np.diff(log_lag)
     calm = voiced[1:] & voiced[:-1] & (np.abs(steps) < CALM_STEP)
     similar = np.zeros(len(TREMBLE_LAGS))

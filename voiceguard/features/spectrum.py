@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import itertools
 
 import numpy as np
 import scipy.fft
 import scipy.sparse
 
 from voiceguard.audio import RATE_HZ
+from voiceguard.features import loops
 from voiceguard.vad import FRAME_SAMPLES
 
 WINDOW_SAMPLES, HOP_SAMPLES = 256, 64
@@ -31,12 +31,13 @@ def power_spectrogram(
     -------
     np.ndarray [shape=(1 + (n - window_samples) // hop_samples, window_samples // 2 + 1), float32, >= 0]
     """
-    frames = np.lib.stride_tricks.sliding_window_view(samples, window_samples)[::hop_samples]
-    power = np.empty((len(frames), window_samples // 2 + 1), np.float32)
-    rows = BLOCK_SAMPLES // window_samples
-    for start in range(0, len(frames), rows):
-        spectrum = scipy.fft.rfft(frames[start : start + rows] * hann(window_samples), axis=1)
-        np.add(spectrum.real**2, spectrum.imag**2, out=power[start : start + rows])
+    count = max(0, 1 + (len(samples) - window_samples) // hop_samples)
+    power = np.empty((count, window_samples // 2 + 1), np.float32)
+    frames = np.empty((BLOCK_SAMPLES // window_samples, window_samples), np.float32)
+    for start in range(0, count, len(frames)):
+        block = frames[: count - start]
+        loops.cut_frames(samples[start * hop_samples :], hann(window_samples), hop_samples, block)
+        loops.squared_magnitudes(scipy.fft.rfft(block, axis=1), power[start : start + len(block)])
     return power
 
 
@@ -87,17 +88,12 @@ def cepstra(log_bands: np.ndarray) -> np.ndarray:
 def spectrum_shape(power: np.ndarray) -> np.ndarray:
     """Flatness, entropy, flux, and fine structure between harmonics in three ranges.
 
-    ``power`` has shape (bins, frames), C order; returns shape (6, frames).
+    ``power`` has shape (frames, bins); returns shape (6, frames).
     """
-    chosen = power[nearest_bin(300) : nearest_bin(3400)]
-    chosen = chosen / (chosen.sum(axis=0) + np.float32(1e-16)) + np.float32(1e-7)
-    logs = np.log(chosen)
-    flux = np.zeros(power.shape[1], np.float32)
-    flux[1:] = np.abs(np.diff(chosen, axis=1)).sum(axis=0)
-    bends = np.abs(logs[2:] - 2 * logs[1:-1] + logs[:-2])
-    split = (0, nearest_bin(1000) - nearest_bin(300), nearest_bin(2000) - nearest_bin(300), len(logs))
-    fine = [bends[begin : end - 2].mean(axis=0) for begin, end in itertools.pairwise(split)]
-    return np.stack([logs.mean(axis=0), -(chosen * logs).sum(axis=0), flux, *fine])
+    low, high = nearest_bin(300), nearest_bin(3400)
+    relative = loops.relative_power(power, low, high)
+    edges = np.array([0, nearest_bin(1000) - low, nearest_bin(2000) - low, high - low])
+    return loops.shapes(relative, np.log(relative), edges)
 
 
 def nearest_bin(frequency_hz: float, window_samples: int = WINDOW_SAMPLES) -> int:

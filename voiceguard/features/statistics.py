@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
+
+from voiceguard.features import loops
 
 MOMENTS = ("log_spread", "skewness", "kurtosis", "mean_absolute")
 ORDERS = (1, 2)
@@ -40,36 +41,7 @@ def moments(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     are of all quantities, shape (frames,), or of each of them, as the values. Kurtosis and skewness are
     compressed (log and signed square root): their tails are heavy. Returns shape (4, quantities).
     """
-    return _standardised(_central_means(values, weights))
-
-
-def _central_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Means of the second, third and fourth power and of the absolute value, less the mean; (4, quantities)."""
-    share = np.float32(1) / np.maximum(weights.sum(axis=-1), 1)
-    centred = values - (np.vecdot(values, weights) * share)[:, None]
-    centred *= weights
-    squares = centred * centred
-    found = np.empty((len(MOMENTS), len(values)), np.float32)
-    np.vecdot(centred, centred, out=found[0])
-    np.vecdot(squares, centred, out=found[1])
-    np.vecdot(squares, squares, out=found[2])
-    np.vecdot(np.abs(centred, out=centred), weights, out=found[3])
-    found *= share
-    return found
-
-
-def _standardised(means: np.ndarray) -> np.ndarray:
-    """`MOMENTS` from :func:`_central_means`, of any number of such; both of shape (..., 4, quantities)."""
-    second, third, fourth, absolute = np.moveaxis(means, -2, 0)
-    variance = second + np.float32(1e-10)
-    spread = np.sqrt(variance)
-    skewness = third / (variance * spread)
-    found = np.empty_like(means)
-    found[..., 0, :] = np.log(spread)
-    found[..., 1, :] = np.copysign(np.sqrt(np.abs(skewness)), skewness)
-    found[..., 2, :] = np.log(np.maximum(fourth / (variance * variance), 1))
-    found[..., 3, :] = absolute / spread
-    return found
+    return loops.moments(np.ascontiguousarray(values, np.float32), np.atleast_2d(weights))
 
 
 def dynamics(
@@ -84,24 +56,14 @@ def dynamics(
     calls would cost more than the sums.
     """
     tracks, named = _side_by_side(groups)
-    means = []
-    for step in steps:
-        difference = tracks
-        for order in ORDERS:
-            difference = difference[:, step:] - difference[:, :-step]
-            lead = order * step // 2
-            means.append(_central_means(difference, weights[lead : lead + difference.shape[1]]))
-    found = _standardised(np.stack(means)).reshape(len(steps), len(ORDERS), len(MOMENTS), -1)
+    found = loops.moments_of_differences(tracks, weights, np.array(steps))
     for step, of_step in zip(steps, found, strict=True):
         for order, of_order in zip(ORDERS, of_step, strict=True):
             yield Block(f".d{order}x{step}", MOMENTS, of_order, named)
             if order > 1:
                 yield Block(f".d{order}x{step}", ("relative_spread",), of_order[0] - of_step[0, 0], named)
-    mean = np.vecdot(tracks, weights) / np.float32(weights.sum())
-    centred = (tracks - mean[:, None]) * weights
-    power = np.vecdot(centred, centred) + np.float32(1e-9)
-    for lag in lags:
-        correlation = np.vecdot(centred[:, lag:], centred[:, :-lag]) / power
+    alike = loops.autocorrelations(loops.centre(tracks, weights, False), np.array(lags))
+    for lag, correlation in zip(lags, alike, strict=True):
         yield Block(".autocorrelation", (str(lag),), correlation, named)
 
 
@@ -135,11 +97,8 @@ def modulation(family: str, centred: np.ndarray, edges_hz: Sequence[float], rate
     """
     size = scipy.fft.next_fast_len(centred.shape[1], real=True)
     spectrum = scipy.fft.rfft(centred * _hanning(centred.shape[1]), size)
-    power = spectrum.real**2 + spectrum.imag**2
-    edges = modulation_edges(edges_hz, size, rate_hz)
-    ranges = np.stack([power[:, low:high].sum(axis=1) for low, high in itertools.pairwise(edges)])
-    shares = np.log(ranges / (power.sum(axis=1) + np.float32(1e-9)) + np.float32(1e-6))
-    return Block(f"{family}.modulation", tuple(f"{low:g}hz" for low in edges_hz[:-1]), shares)
+    shares = loops.shares_of_power(spectrum, modulation_edges(edges_hz, size, rate_hz))
+    return Block(f"{family}.modulation", tuple(f"{low:g}hz" for low in edges_hz[:-1]), np.log(shares))
 
 
 def modulation_edges(edges_hz: Sequence[float], size: int, rate_hz: float) -> np.ndarray:
@@ -154,20 +113,12 @@ def without_mean(tracks: np.ndarray) -> np.ndarray:
 
 def normalise(tracks: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Tracks, shape (quantities, frames), without their mean and of length 1, over frames of weight 1."""
-    mean = np.vecdot(tracks, weights) / np.float32(max(weights.sum(), 1))
-    centred = (tracks - mean[:, None]) * weights
-    return np.asarray(centred / np.sqrt(np.vecdot(centred, centred) + np.float32(1e-9))[:, None])
+    return loops.centre(np.ascontiguousarray(tracks), weights, True)
 
 
 def correlations(normal: np.ndarray) -> np.ndarray:
     """Correlation of each pair of tracks that :func:`normalise` made, each pair once; shape (pairs,)."""
-    return np.asarray(np.vecdot(normal[:, None], normal[None])[pairs_above_diagonal(len(normal))])
-
-
-@functools.cache
-def pairs_above_diagonal(quantities: int) -> tuple[np.ndarray, np.ndarray]:
-    """Index pairs of different quantities, each pair once."""
-    return np.triu_indices(quantities, 1)
+    return loops.products_of_pairs(normal)
 
 
 @functools.lru_cache(maxsize=64)

@@ -45,7 +45,8 @@ def held_notes(samples: np.ndarray, speech: np.ndarray) -> np.ndarray:
     spectrum = scipy.fft.rfft(samples[: windows * WINDOW_SAMPLES].reshape(windows, -1) * taper, axis=1)
     low, high = (round(edge * WINDOW_SAMPLES / RATE_HZ) for edge in BAND_HZ)
     magnitude = np.abs(spectrum[:, low:high])
-    level = np.log1p(magnitude / (np.median(magnitude[:, ::4]) + np.float32(1e-6)))
+    # Not log1p: a magnitude so small that it matters is of no note, and only this logarithm is vectorised.
+    level = np.log(magnitude / (np.median(magnitude[:, ::4]) + np.float32(1e-6)) + np.float32(1))
     fine = level - scipy.ndimage.uniform_filter1d(level, ENVELOPE_LINES, axis=1, mode="nearest")
     fine /= np.linalg.norm(fine, axis=1, keepdims=True) + np.float32(1e-6)
     likeness = np.vecdot(fine[:-1], fine[1:])

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCREEN = """
+import pathlib, sys
+import numpy as np
+from voiceguard.features import extract
+from voiceguard.windows import SpeechWindow
+cache = pathlib.Path(sys.argv[1])
+compiled = {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")}
+assert compiled, f"nothing in {cache}"
+noise = np.random.default_rng(0).standard_normal(16000).astype(np.float32) / 20
+assert np.isfinite(extract([SpeechWindow(0.0, 2.0, noise, np.ones(200, bool))])).all()
+assert compiled == {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")}, "compiled after the lock"
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_compile_at_once_leave_code_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    command = [sys.executable, "-c", SCREEN, str(tmp_path / "voiceguard" / "numba")]
+    at_once = [subprocess.Popen(command) for _ in range(3)]
+    assert [process.wait(timeout=300) for process in at_once] == [0, 0, 0]
+    assert subprocess.run(command, timeout=300, check=False).returncode == 0
+
+
+def test_a_home_that_cannot_be_written_compiles_for_this_process_and_its_children(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    code = (
+        "import os, pathlib, subprocess, sys\n"
+        "from voiceguard.compiled import one_compiler\n"
+        "with one_compiler():\n"
+        "    folder = os.environ['NUMBA_CACHE_DIR']\n"
+        "assert 'voiceguard-numba-' in folder, folder\n"
+        "with one_compiler():\n"
+        "    assert os.environ['NUMBA_CACHE_DIR'] == folder\n"
+        "assert [path.name for path in pathlib.Path(folder).iterdir()] == ['lock']\n"
+        "os.remove(folder + '/lock')\n"
+        "os.rmdir(folder)\n"
+    )
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "file"), "PATH": "/usr/bin:/bin"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
