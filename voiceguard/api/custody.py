@@ -48,6 +48,7 @@ _OF_THE_MACHINE = {
 _PACKAGES = (
     "numpy",
     "scipy",
+    "numba",
     "onnxruntime",
     "soundfile",
     "av",

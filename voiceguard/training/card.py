@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from voiceguard.features import FeatureSet, feature_names
+from voiceguard.training.prepare import FIRST_AT_OTHER_SPEED, MOST_LOG_SPEED
 from voiceguard.training.report import JOININGS, Report
 from voiceguard.verdict import Calibration
 from voiceguard.windows import WINDOW_S
@@ -27,8 +29,9 @@ probability shown assumes that {prior:.0%} of calls are synthetic. A verdict say
 "illegal", and is no proof of anything by itself.
 
 **Trained on** {clips} clips of {corpus} (corpus manifest SHA-256 `{sha}`), each through {versions} simulated telephone
-channels (plain, mild, hard), all folds; weights, calibration and thresholds as in `recipe.json` and `model.json`.
-The clips are not part of the project.
+channels (plain, mild, hard), the first {spoken} of them at the speed it was spoken at, the others up to {speed:.0%}
+faster or slower; all folds. Weights, calibration and thresholds are in `recipe.json` and `model.json`. The clips are
+not part of the project.
 
 **How the figures below were made.** `voiceguard evaluate MANIFEST --work FOLDER --detector {kind}`. They are not of
 the shipped networks, which heard all folds, but of the same recipe: each fold scored by networks that heard none of
@@ -80,6 +83,8 @@ def write_card(
         corpus="speech from demo pages, packages and human collections",
         sha=str(recipe["corpus_sha256"])[:16],
         versions=recipe["versions"],
+        spoken=FIRST_AT_OTHER_SPEED,
+        speed=math.expm1(MOST_LOG_SPEED),
         joinings=JOININGS,
         tables=report.to_markdown(),
     )

@@ -58,7 +58,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Where the model goes; the light one into light/ there.")] = Path(
         "models"
     ),
-    versions: Versions = 6,
+    versions: Versions = 9,
     members: Members = 2,
     epochs: Epochs = 14,
     seed: Seed = 0,
@@ -110,7 +110,7 @@ def train(
 def evaluate(
     manifest: Manifest,
     work: Work,
-    versions: Versions = 6,
+    versions: Versions = 9,
     members: Members = 2,
     epochs: Epochs = 14,
     seed: Seed = 0,
@@ -131,7 +131,7 @@ def evaluate(
 def probe(
     manifest: Manifest,
     work: Work,
-    versions: Versions = 6,
+    versions: Versions = 9,
     members: Members = 2,
     epochs: Epochs = 14,
     seed: Seed = 0,

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_COLUMNS_AT_ONCE = 1024
+"""Features that are scaled together: all of them, through many channels, would take gigabytes."""
+
+
 @dataclass(frozen=True)
 class MlpConfig:
     """What one member is trained with."""
@@ -140,6 +144,18 @@ def _scaling(
 
     The gain is the square root of the share of a feature's variance that is not the channel's, 1 in the mean.
     """
+    parts = [
+        _scaling_of([version[:, start : start + _COLUMNS_AT_ONCE] for version in versions], usable, clip)
+        for start in range(0, versions[0].shape[1], _COLUMNS_AT_ONCE)
+    ]
+    mean, scale, kept = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return mean, scale, np.sqrt(kept / kept.mean())
+
+
+def _scaling_of(
+    versions: Sequence[np.ndarray], usable: np.ndarray, clip: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, inverse spread, and share of the variance that is not the channel's."""
     sample = np.concatenate([version[mask][::2] for version, mask in zip(versions, usable, strict=True)])
     mean = np.asarray(np.mean(sample, axis=0, dtype=np.float64))
     scale = 1 / np.maximum(np.std(sample.astype(np.float32), axis=0, dtype=np.float64), 1e-3)
@@ -149,8 +165,7 @@ def _scaling(
     through = np.stack([version[whole] for version in versions]).astype(np.float32)
     through = np.clip((through - mean.astype(np.float32)) * scale.astype(np.float32), -clip, clip)
     share = through.var(axis=0, ddof=1).mean(axis=0) / through.reshape(-1, len(mean)).var(axis=0)
-    kept = np.clip(1 - share, 0.02, 1)
-    return mean, scale, np.sqrt(kept / kept.mean())
+    return mean, scale, np.clip(1 - share, 0.02, 1)
 
 
 def save_mlp(model: Mlp, path: Path) -> None:

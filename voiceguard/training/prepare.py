@@ -1,11 +1,14 @@
 """Degraded versions of the corpus and their features, made once and kept outside the repository.
 
 Version k of a clip is the clip through a channel drawn from (seed, k, clip id); its severity cycles through
-plain, mild, hard. A prepared folder holds, for each version, ``audio-k.npy`` (clips × samples, int16: the window
-that is scored, zero-padded), ``mask-k.npy`` (clips × 10 ms frames, bool: which of them are speech; none where
-there is too little), ``speech-k.npy`` (clips, seconds of speech) and ``channels-k.json``; and, made from these,
-``features-HASH-k.npy`` (clips × features, float16, NaN where a clip has too little speech). What is there
-already is not made again, so that preparing resumes after a stop, and other features need no new audio.
+plain, mild, hard. From `FIRST_AT_OTHER_SPEED` on the clip is played faster or slower before, which makes another
+voice of it (Ko et al., "Audio augmentation for speech recognition", Interspeech 2015).
+
+A prepared folder holds, for each version, ``audio-k.npy`` (clips × samples, int16: the window that is scored,
+zero-padded), ``mask-k.npy`` (clips × 10 ms frames, bool: which of them are speech; none where there is too little),
+``speech-k.npy`` (clips, seconds of speech) and ``channels-k.json``; and, made from these, ``features-HASH-k.npy``
+(clips × features, float16, NaN where a clip has too little speech). What is there already is not made again, so that
+preparing resumes after a stop, and other features need no new audio.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 
 import numpy as np
+import soxr
 from numpy.lib.format import open_memmap
 from rich.progress import track
 
@@ -31,6 +35,10 @@ from voiceguard.vad import FRAME_S, FRAME_SAMPLES, MIN_SCORED_S, speech_frames
 from voiceguard.windows import SpeechWindow, cut_windows
 
 AUDIO_SAMPLES = int(4.3 * RATE_HZ)
+FIRST_AT_OTHER_SPEED = 6
+"""Versions before this one are as they were spoken; those that are reported on are among them."""
+MOST_LOG_SPEED = 0.11
+"""Natural log of the greatest change of speed, drawn evenly between it and its negative."""
 LAYOUT = 2
 """Counted up when a prepared folder holds other arrays than before."""
 
@@ -44,6 +52,16 @@ def version_channel(clip: Clip, version: int, seed: int) -> Channel:
     """Draw the channel of one version of one clip."""
     rng = np.random.default_rng([seed, version, int(clip.id, 16) % 2**63])
     return draw_channel(rng, version_severity(version))
+
+
+def version_samples(clip: Clip, version: int, seed: int) -> np.ndarray:
+    """Return a clip as the channel of one of its versions hears it, shape (samples,), float32."""
+    samples = read_samples(clip)
+    if version < FIRST_AT_OTHER_SPEED:
+        return samples
+    rng = np.random.default_rng([seed, version, int(clip.id, 16) % 2**63, 1])
+    speed = np.exp(rng.uniform(-MOST_LOG_SPEED, MOST_LOG_SPEED))
+    return np.asarray(soxr.resample(samples, RATE_HZ * speed, RATE_HZ), np.float32)
 
 
 def prepare(corpus: Corpus, folder: Path, versions: list[int], *, seed: int = 0, jobs: int = 2) -> None:
@@ -133,7 +151,7 @@ def clip_window(samples: np.ndarray) -> tuple[SpeechWindow | None, float]:
 
 def _degrade(task: tuple[Clip, int, int]) -> tuple[SpeechWindow | None, float]:
     clip, version, seed = task
-    return clip_window(version_channel(clip, version, seed).apply(read_samples(clip)))
+    return clip_window(version_channel(clip, version, seed).apply(version_samples(clip, version, seed)))
 
 
 @functools.lru_cache(maxsize=2)
