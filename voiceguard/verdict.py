@@ -31,8 +31,9 @@ class Calibration:
     """From raw scores to a likelihood ratio, and where verdicts begin.
 
     The score of speech of ``seconds`` with mean raw score ``raw`` is
-    ``offset + slope · raw + slope_seconds · raw · log2(seconds / 4)``, bounded by ``bound``: a natural-log
-    likelihood ratio, fitted by logistic regression at equal priors on voices that the detector had not heard.
+    ``offset + offset_seconds · length + (slope + slope_seconds · length) · raw`` with ``length = log2(seconds / 4)``,
+    bounded by ``bound``: a natural-log likelihood ratio, fitted by logistic regression at equal priors on voices that
+    the detector had not heard.
     """
 
     offset: float
@@ -50,6 +51,7 @@ class Calibration:
     min_speech_s: float = 2.0
     min_snr_db: float = 3.0
     max_clipped_share: float = 0.1
+    offset_seconds: float = 0.0
     live_margin: float = 0.7
     """How far past a threshold a running call's score must be for a verdict before its end."""
 
@@ -59,15 +61,13 @@ class Calibration:
 
     def scores(self, raw: np.ndarray, speech_s: np.ndarray) -> np.ndarray:
         """Score many at once; arrays of one shape."""
-        return np.clip(self.offset + self._slopes(speech_s) * raw, -self.bound, self.bound)
+        length = _length(speech_s)
+        offset = self.offset + self.offset_seconds * length
+        return np.clip(offset + (self.slope + self.slope_seconds * length) * raw, -self.bound, self.bound)
 
     def slope_at(self, speech_s: float) -> float:
         """How far the score moves when the mean raw score over ``speech_s`` seconds moves by one."""
-        return float(self._slopes(np.array(speech_s)))
-
-    def _slopes(self, speech_s: np.ndarray) -> np.ndarray:
-        length = np.log2(np.clip(speech_s, 1.0, 32.0) / 4)
-        return np.asarray(self.slope + self.slope_seconds * length)
+        return float(self.slope + self.slope_seconds * _length(np.array(speech_s)))
 
     def probability(self, score: float) -> float:
         """Posterior probability of ``synthetic`` at the stated prior."""
@@ -99,3 +99,8 @@ class Calibration:
             if self.decide(shifted, speech_s, snr_db, clipped_share)[0] is sought:
                 return sought
         return None
+
+
+def _length(speech_s: np.ndarray) -> np.ndarray:
+    """Doublings of 4 seconds, for lengths from 1 to 32 s."""
+    return np.asarray(np.log2(np.clip(speech_s, 1.0, 32.0) / 4))

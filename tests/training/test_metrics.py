@@ -62,3 +62,14 @@ def test_interval_holds_the_rate(count, total):
 
 def test_no_error_in_n_bounds_the_rate_by_about_three_over_n():
     assert metrics.rate(np.zeros(3000, dtype=bool)).high == pytest.approx(3.7 / 3000, rel=0.01)
+
+
+def test_scores_that_are_calibrated_exceed_the_minimum_by_chance_alone(rng):
+    def excess(count: int) -> tuple[float, float]:
+        human, synthetic = rng.normal(-2, 2, count), rng.normal(2, 2, count)  # their own likelihood ratios
+        found = metrics.cllr(human, synthetic) - metrics.minimum_cllr(human, synthetic)
+        return found, metrics.excess_by_chance(human, synthetic)
+
+    for count in (100, 2000):
+        found, expected = np.mean([excess(count) for _ in range(20)], axis=0)
+        assert found == pytest.approx(expected, rel=0.3)

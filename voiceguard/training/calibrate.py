@@ -55,7 +55,7 @@ def fit_calibration(corpus: Corpus, result: CrossFold, keep: np.ndarray | None =
         keep = np.ones(len(corpus.clips), dtype=bool)
     raw, seconds, synthetic, weight = calibration_set(corpus, result, keep)
     length = np.log2(np.clip(seconds, 1.0, 32.0) / 4)
-    design = np.stack([np.ones_like(raw), raw, raw * length], axis=1)
+    design = np.stack([np.ones_like(raw), raw, raw * length, length], axis=1)
     sign = np.where(synthetic, 1.0, -1.0)
 
     def cost(parameters: np.ndarray) -> float:
@@ -64,11 +64,12 @@ def fit_calibration(corpus: Corpus, result: CrossFold, keep: np.ndarray | None =
             (weight * np.logaddexp(0, -margin)).sum() + FIT_PRIOR_STRENGTH * (parameters[1:] ** 2).sum()
         )
 
-    offset, slope, slope_seconds = scipy.optimize.minimize(cost, np.array([0.0, 1.0, 0.0])).x
+    offset, slope, slope_seconds, offset_seconds = scipy.optimize.minimize(cost, np.eye(4)[1]).x
     fitted = Calibration(
         offset=float(offset),
         slope=float(slope),
         slope_seconds=float(slope_seconds),
+        offset_seconds=float(offset_seconds),
         bound=_bound(int((keep & ~corpus.column("synthetic")).sum())),
         flag_threshold=0.0,
         review_threshold=0.0,

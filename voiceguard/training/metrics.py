@@ -86,11 +86,29 @@ def minimum_cllr(human: np.ndarray, synthetic: np.ndarray) -> float:
 
     scores = np.concatenate([human, synthetic])
     labels = np.concatenate([np.zeros(len(human)), np.ones(len(synthetic))])
-    weights = np.concatenate(
-        [np.full(len(human), 0.5 / len(human)), np.full(len(synthetic), 0.5 / len(synthetic))]
-    )
     fitted = IsotonicRegression(y_min=1e-6, y_max=1 - 1e-6).fit_transform(
-        scores, labels, sample_weight=weights
+        scores, labels, sample_weight=_balanced(human, synthetic)
     )
     ratios = np.log(fitted / (1 - fitted))
     return cllr(ratios[: len(human)], ratios[len(human) :])
+
+
+def excess_by_chance(human: np.ndarray, synthetic: np.ndarray, draws: int = 10, seed: int = 0) -> float:
+    """How far Cllr would lie above its minimum if these were true likelihood ratios: the minimum is fitted to them.
+
+    As many scores of each class are drawn again from all of them, a score for a class as often as it says.
+    """
+    rng = np.random.default_rng(seed)
+    scores, weights = np.concatenate([human, synthetic]), _balanced(human, synthetic)
+    share = weights / (1 + np.exp(-scores))
+    excesses = []
+    for _ in range(draws):
+        drawn_human = rng.choice(scores, len(human), p=(weights - share) / (weights - share).sum())
+        drawn_synthetic = rng.choice(scores, len(synthetic), p=share / share.sum())
+        excesses.append(cllr(drawn_human, drawn_synthetic) - minimum_cllr(drawn_human, drawn_synthetic))
+    return float(np.mean(excesses))
+
+
+def _balanced(human: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
+    """Weights with which both classes count the same, the human scores' first; they sum to 1."""
+    return np.repeat([0.5 / len(human), 0.5 / len(synthetic)], [len(human), len(synthetic)])

@@ -48,6 +48,8 @@ class Row:
     review_true_positives: Rate
     cllr: float
     minimum_cllr: float
+    excess_by_chance: float
+    """How far Cllr would lie above its minimum if the scores were perfectly calibrated; grows as calls get few."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +229,7 @@ def _row(name: str, scored: Scored, corpus: Corpus, mask: np.ndarray) -> Row:
         review_true_positives=metrics.rate(scored.reviewed[mask][synthetic]),
         cllr=metrics.cllr(human, fake) if both else nan,
         minimum_cllr=metrics.minimum_cllr(human, fake) if both else nan,
+        excess_by_chance=metrics.excess_by_chance(human, fake) if both else nan,
     )
 
 
@@ -260,13 +263,14 @@ def _worst_pages(scored: Scored, corpus: Corpus, wild: np.ndarray) -> Iterable[R
 def _markdown(title: str, rows: tuple[Row, ...]) -> str:
     head = (
         "| | human | synthetic | EER | AUC | within pages | TPR at 1 % FPR | FPR at flag | TPR at flag "
-        "| FPR at review | TPR at review | Cllr (min) |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
+        "| FPR at review | TPR at review | Cllr (min, excess by chance) |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|---|"
     )
     lines = [
         f"| {row.name} | {row.human} | {row.synthetic} | {_percent(row.eer)} | {_number(row.auc)} | "
         f"{_number(row.within_pages)} | {_percent(row.tpr_at_1_percent)} | {_rate(row.false_positives)} | "
         f"{_rate(row.true_positives)} | {_rate(row.review_false_positives)} | {_rate(row.review_true_positives)} | "
-        f"{_number(row.cllr)} ({_number(row.minimum_cllr)}) |"
+        f"{_number(row.cllr)} ({_number(row.minimum_cllr)}, {_number(row.excess_by_chance)}) |"
         for row in rows
     ]
     return "\n".join([f"### {title}", "", head, *lines])
