@@ -7,8 +7,10 @@ VoiceGuard's own, under a lock.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +29,7 @@ def one_compiler() -> Iterator[None]:
     folder = _folder()
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(folder))
+        os.environ["NUMBA_CACHE_DIR"] = str(folder)
         yield
 
 
@@ -55,14 +57,15 @@ def compiled(*signatures: str) -> Callable[[Function], Function]:
 
 def _folder() -> Path:
     kept = os.environ.get("NUMBA_CACHE_DIR")
-    folder = (
-        Path(kept)
-        if kept
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "voiceguard" / "numba"
-    )
     try:
+        folder = Path(kept) if kept else _cache_of_the_user() / "voiceguard" / "numba"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "lock").touch()
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="voiceguard-numba-"))
+    except (OSError, RuntimeError):  # there may be no home at all
+        folder = Path(tempfile.mkdtemp(prefix="voiceguard-numba-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def _cache_of_the_user() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
