@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import functools
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+_waiting: dict[str, list[tuple[Callable[..., Any], tuple[str, ...]]]] = {}
+_one_thread = threading.Lock()
 
 
 @contextmanager
@@ -34,8 +40,10 @@ def one_compiler() -> Iterator[None]:
 
 
 def compiled(*signatures: str) -> Callable[[Function], Function]:
-    """Compile a function for the given types of its arguments when it is defined, or load what is kept of it.
+    """Have a function compiled for the given types of its arguments, or what is kept of it loaded.
 
+    That is done for all such functions of a module, in their order, when one of them is first called: numba takes
+    long to import, and most commands never screen. From then on the module holds the machine code in their place.
     Sums are taken in the order that suits the processor, and numbers taken to be finite.
 
     Parameters
@@ -44,15 +52,28 @@ def compiled(*signatures: str) -> Callable[[Function], Function]:
         Types of result and arguments as numba writes them, such as ``"float32(float32[::1])"``.
     """
 
-    def _compile(function: Function) -> Function:
-        with one_compiler():
-            import numba
+    def _wait(function: Function) -> Function:
+        names = function.__globals__
 
-            return cast(
-                "Function", numba.njit(list(signatures), cache=True, nogil=True, fastmath=True)(function)
-            )
+        @functools.wraps(function)
+        def _first_call(*arguments: Any) -> Any:
+            _compile(function.__module__)
+            return names[function.__name__](*arguments)
 
-    return _compile
+        _waiting.setdefault(function.__module__, []).append((function, signatures))
+        return cast("Function", _first_call)
+
+    return _wait
+
+
+def _compile(module: str) -> None:
+    with _one_thread, one_compiler():
+        import numba
+
+        # Another thread may have done it meanwhile.
+        for function, signatures in _waiting.pop(module, []):
+            jit = numba.njit(list(signatures), cache=True, nogil=True, fastmath=True)
+            function.__globals__[function.__name__] = jit(function)
 
 
 def _folder() -> Path:

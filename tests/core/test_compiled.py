@@ -9,8 +9,10 @@ import pytest
 SCREEN = """
 import pathlib, sys
 import numpy as np
-from voiceguard.features import extract
+from voiceguard.features import extract, feature_names
 from voiceguard.windows import SpeechWindow
+assert "numba" not in sys.modules
+feature_names()
 cache = pathlib.Path(sys.argv[1])
 compiled = {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")}
 assert compiled, f"nothing in {cache}"
@@ -30,6 +32,21 @@ def test_processes_that_compile_at_once_leave_code_that_runs(
     at_once = [subprocess.Popen(command) for _ in range(3)]
     assert [process.wait(timeout=300) for process in at_once] == [0, 0, 0]
     assert subprocess.run(command, timeout=300, check=False).returncode == 0
+
+
+def test_threads_that_call_at_once_wait_for_one_another() -> None:
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "import numpy as np\n"
+        "from voiceguard.features import loops\n"
+        "values = np.arange(200, dtype=np.float32).reshape(2, 100)\n"
+        "weights = np.ones((1, 100), np.float32)\n"
+        "with ThreadPoolExecutor(8) as threads:\n"
+        "    found = list(threads.map(lambda _: loops.moments(values, weights), range(16)))\n"
+        "assert all((one == found[0]).all() for one in found)\n"
+        "assert type(loops.moments).__name__ == 'CPUDispatcher'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_a_home_that_cannot_be_written_compiles_for_this_process_and_its_children(tmp_path: Path) -> None:
