@@ -21,7 +21,6 @@ from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-
 _waiting: dict[str, list[tuple[Callable[..., Any], tuple[str, ...]]]] = {}
 _one_thread = threading.Lock()
 

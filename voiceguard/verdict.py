@@ -61,13 +61,13 @@ class Calibration:
 
     def scores(self, raw: np.ndarray, speech_s: np.ndarray) -> np.ndarray:
         """Score many at once; arrays of one shape."""
-        length = _length(speech_s)
+        length = doublings(speech_s)
         offset = self.offset + self.offset_seconds * length
         return np.clip(offset + (self.slope + self.slope_seconds * length) * raw, -self.bound, self.bound)
 
     def slope_at(self, speech_s: float) -> float:
         """How far the score moves when the mean raw score over ``speech_s`` seconds moves by one."""
-        return float(self.slope + self.slope_seconds * _length(np.array(speech_s)))
+        return float(self.slope + self.slope_seconds * doublings(np.array(speech_s)))
 
     def probability(self, score: float) -> float:
         """Posterior probability of ``synthetic`` at the stated prior."""
@@ -101,6 +101,6 @@ class Calibration:
         return None
 
 
-def _length(speech_s: np.ndarray) -> np.ndarray:
-    """Doublings of 4 seconds, for lengths from 1 to 32 s."""
+def doublings(speech_s: np.ndarray) -> np.ndarray:
+    """How often 4 seconds are doubled to make so many, by which a score grows; from 1 to 32 s."""
     return np.asarray(np.log2(np.clip(speech_s, 1.0, 32.0) / 4))

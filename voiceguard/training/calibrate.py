@@ -9,7 +9,7 @@ import scipy.optimize
 
 from voiceguard.training.corpus import Corpus, clip_weights
 from voiceguard.training.crossfold import CrossFold, pseudo_calls
-from voiceguard.verdict import Calibration
+from voiceguard.verdict import Calibration, doublings
 
 TARGETS_S = (0.0, 4.0, 8.0, 16.0, 24.0)
 """Lengths of pseudo-calls that calibration is fitted on; 0 gives single clips."""
@@ -54,7 +54,7 @@ def fit_calibration(corpus: Corpus, result: CrossFold, keep: np.ndarray | None =
     if keep is None:
         keep = np.ones(len(corpus.clips), dtype=bool)
     raw, seconds, synthetic, weight = calibration_set(corpus, result, keep)
-    length = np.log2(np.clip(seconds, 1.0, 32.0) / 4)
+    length = doublings(seconds)
     design = np.stack([np.ones_like(raw), raw, raw * length, length], axis=1)
     sign = np.where(synthetic, 1.0, -1.0)
 
