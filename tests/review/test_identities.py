@@ -168,3 +168,21 @@ def test_two_first_sign_ins_at_once_open_one_account(engine: sa.Engine) -> None:
         found = list(threads.map(lambda _: sign_in(engine), range(4)))
     assert len({session_of(one).user.id for one in found}) == 1
     assert len(people.everyone(engine)) == 1
+
+
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
+)
+def test_an_account_opened_while_one_looks_for_it_is_found(engine: sa.Engine) -> None:
+    """SQLite has one writer at a time; on PostgreSQL another may commit between two statements."""
+    others: list[tuple[Session, str] | Refusal | None] = []
+
+    @sa.event.listens_for(engine, "after_cursor_execute")
+    def _another_is_faster(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "JOIN identities" in statement and not others:
+            others.append(None)
+            others[0] = sign_in(engine)
+
+    user = session_of(sign_in(engine)).user
+    assert others[0] is not None
+    assert session_of(others[0]).user.id == user.id

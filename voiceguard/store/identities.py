@@ -90,7 +90,9 @@ def _sign_in(
                 changed = {"role": role.value, "before": row.role, **said}
                 acts.append(Act("voiceguard", Action.USER_ROLE_CHANGED, user_id, changed))
         else:
-            if connection.scalar(sa.select(sa.exists().where(_users.name == name))):
+            # Another first sign-in of this person may have been committed since: the insert finds out.
+            theirs = sa.exists().where(_is(identity), _identities.user_id == _users.id)
+            if connection.scalar(sa.select(sa.exists().where(_users.name == name, ~theirs))):
                 return Refusal.NAME_TAKEN
             user_id = schema.new_id("user")
             account = {
