@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from scipy.stats import binomtest
 
 from voiceguard.store import schema
 from voiceguard.store.decisions import VERDICTS, Action, Stage, State, Why
@@ -25,6 +24,8 @@ class Share:
         """Lower and upper bound, 0–1."""
         if not self.total:
             return 0.0, 1.0
+        from scipy.stats import binomtest  # takes a fifth of the server's start to import
+
         found = binomtest(self.count, self.total).proportion_ci(0.95, method="exact")
         return float(found.low), float(found.high)
 

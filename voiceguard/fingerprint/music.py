@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.fft
-import scipy.ndimage
 
 from voiceguard.audio import RATE_HZ
 from voiceguard.vad import FRAME_SAMPLES
@@ -38,6 +37,8 @@ def held_notes(samples: np.ndarray, speech: np.ndarray) -> np.ndarray:
     -------
     np.ndarray [shape=(n // 80,), bool]
     """
+    from scipy.ndimage import uniform_filter1d  # only screening needs it, and it takes long to import
+
     windows = len(samples) // WINDOW_SAMPLES
     if windows < 2 or not speech.any():
         return np.zeros(len(speech), bool)
@@ -47,7 +48,7 @@ def held_notes(samples: np.ndarray, speech: np.ndarray) -> np.ndarray:
     magnitude = np.abs(spectrum[:, low:high])
     # Not log1p: a magnitude so small that it matters is of no note, and only this logarithm is vectorised.
     level = np.log(magnitude / (np.median(magnitude[:, ::4]) + np.float32(1e-6)) + np.float32(1))
-    fine = level - scipy.ndimage.uniform_filter1d(level, ENVELOPE_LINES, axis=1, mode="nearest")
+    fine = level - uniform_filter1d(level, ENVELOPE_LINES, axis=1, mode="nearest")
     fine /= np.linalg.norm(fine, axis=1, keepdims=True) + np.float32(1e-6)
     likeness = np.vecdot(fine[:-1], fine[1:])
     # Likeness is of two windows: it describes the time where they meet.
