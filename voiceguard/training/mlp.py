@@ -27,7 +27,7 @@ _COLUMNS_AT_ONCE = 1024
 class MlpConfig:
     """What one member is trained with."""
 
-    hidden: tuple[int, ...] = (512, 128)
+    hidden: tuple[int, ...] = (256, 64)
     epochs: int = 14
     """Passes over the clips."""
     views: int = 2
