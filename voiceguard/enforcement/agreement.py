@@ -24,7 +24,7 @@ class Share:
         """Lower and upper bound, 0–1."""
         if not self.total:
             return 0.0, 1.0
-        from scipy.stats import binomtest  # takes a fifth of the server's start to import
+        from scipy.stats import binomtest  # only this page needs it, and it takes long to import
 
         found = binomtest(self.count, self.total).proportion_ci(0.95, method="exact")
         return float(found.low), float(found.high)
