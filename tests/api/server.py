@@ -9,11 +9,22 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
 START_TIMEOUT_S = 120.0
+
+
+def answers(url: str, server: subprocess.Popen[bytes]) -> bool:
+    """Wait until a server that was started answers; False if it ends before, or takes too long."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and server.poll() is None:
+        # Not httpx2, which reads the system's certificates each time: that takes as long as it sleeps here.
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(url, timeout=5)
+            return True
+        time.sleep(0.05)
+    return False
 
 
 class Server:
@@ -47,14 +58,8 @@ class Server:
                 stderr=log,
                 stdout=log,
             )
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline and self._process.poll() is None:
-            # Not httpx2, which reads the system's certificates each time: that takes as long as it sleeps here.
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                urllib.request.urlopen(f"{self.url}/livez", timeout=5)
-                return
-            time.sleep(0.05)
-        raise RuntimeError(f"expected a server, got: {self.log.read_text()[-2000:]}")
+        if not answers(f"{self.url}/livez", self._process):
+            raise RuntimeError(f"expected a server, got: {self.log.read_text()[-2000:]}")
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)

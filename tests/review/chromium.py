@@ -10,8 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 import pyotp
 import sqlalchemy as sa
 
+from tests.api.server import answers
 from voiceguard.review import demo
 from voiceguard.settings import Settings
 from voiceguard.store import people, schema
@@ -71,7 +70,7 @@ class Demonstration:
         engine = connect(chosen.database_url)
         url = f"http://127.0.0.1:{port}"
         try:
-            _wait(url + "/livez", server)
+            assert answers(url + "/livez", server), "the server did not start"
             yield cls(url, engine, people.create(engine, "ann", Role.ADMIN, password=PASSWORD))
         finally:
             server.terminate()
@@ -141,14 +140,3 @@ class Demonstration:
             "password": "/review/password",
             "not-found": "/review/nothing",
         }
-
-
-def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        assert server.poll() is None, "the server ended"
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            urllib.request.urlopen(url, timeout=5)
-            return
-        time.sleep(0.2)
-    raise AssertionError("the server did not start")

@@ -19,8 +19,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.api.conftest import unlike
+from tests.api.server import answers
 from tests.enforcement.mailbox import Mailbox
-from tests.review.chromium import PASSWORD, Demonstration, _wait, launched
+from tests.review.chromium import PASSWORD, Demonstration, launched
 from tests.review.test_browser import FORMS, RULES, axe  # noqa: F401
 from tests.webhooks.receiver import Receiver
 from voiceguard.store import keys, migrate, people
@@ -68,7 +69,7 @@ class Town:
         command = [sys.executable, "-m", "tests.review.clocked_server", str(self.port), str(self.ahead)]
         server = subprocess.Popen(command, env=environment, cwd=ROOT)
         try:
-            _wait(self.url + "/livez", server)
+            assert answers(self.url + "/livez", server), "the server did not start"
             yield
         finally:
             server.terminate()

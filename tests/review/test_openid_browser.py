@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.review.chromium import _wait, launched
+from tests.api.server import answers
+from tests.review.chromium import launched
 from tests.review.identity_provider import CLIENT_ID, CLIENT_SECRET, IdentityProvider, serving
 from tests.review.test_browser import FORMS, RULES, SIZES, axe  # noqa: F401
 
@@ -59,7 +60,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         command = [sys.executable, "-m", "voiceguard", "serve", "--port", str(port)]
         server = subprocess.Popen(command, env=environment)
         try:
-            _wait(url + "/livez", server)
+            assert answers(url + "/livez", server), "the server did not start"
             yield Office(url, provider)
         finally:
             server.terminate()

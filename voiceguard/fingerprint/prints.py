@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.special
 
 from voiceguard.compiled import compiled
 from voiceguard.errors import InvalidFingerprint
@@ -192,8 +193,6 @@ def _likely(certainty: np.ndarray, values: np.ndarray, bins: np.ndarray) -> np.n
     bins : np.ndarray [shape=(m,), int, rising]
         Stretch of each frame; every stretch has its share of the keys.
     """
-    import scipy.special  # only screening needs it, and it takes long to import
-
     # Both copies have their noise, so margins differ by sqrt(2) as much.
     wide = certainty / np.float32(np.sqrt(2))
     agree = _log_ndtr(wide)
@@ -214,8 +213,6 @@ def _likely(certainty: np.ndarray, values: np.ndarray, bins: np.ndarray) -> np.n
 
 @functools.cache
 def _log_ndtr_table() -> np.ndarray:
-    import scipy.special
-
     return scipy.special.log_ndtr(np.arange(_TABLE_END * _TABLE_STEPS + 1) / _TABLE_STEPS).astype(np.float32)
 
 
