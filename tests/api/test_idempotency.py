@@ -83,16 +83,17 @@ def test_a_second_answer_that_slipped_past_the_lock_does_not_count(
     from voiceguard.api import intake
 
     first = api.post(clip, Idempotency_Key='"slipped"')
-    real, looks = intake._answered, []
+    real, looks = intake._answer_for, []
 
     def _blind_once(*args: Any) -> Any:
         looks.append(args)
         return None if len(looks) == 1 else real(*args)
 
     before = _count(api)
-    monkeypatch.setattr(intake, "_answered", _blind_once)
+    monkeypatch.setattr(intake, "_answer_for", _blind_once)
     again = api.post(clip, Idempotency_Key='"slipped"')
     assert again.content == first.content
+    assert len(looks) == 2
     assert _count(api) == before
 
 

@@ -56,9 +56,9 @@ def test_threads_that_call_at_once_wait_for_one_another() -> None:
         "import numpy as np\n"
         "from voiceguard.features import loops\n"
         "values = np.arange(200, dtype=np.float32).reshape(2, 100)\n"
-        "weights = np.ones((1, 100), np.float32)\n"
+        "weights, bounds = np.ones((1, 100), np.float32), np.array([0, 50, 100])\n"
         "with ThreadPoolExecutor(8) as threads:\n"
-        "    found = list(threads.map(lambda _: loops.moments(values, weights), range(16)))\n"
+        "    found = list(threads.map(lambda _: loops.moments(values, weights, bounds), range(16)))\n"
         "assert all((one == found[0]).all() for one in found)\n"
         "assert type(loops.moments).__name__ == 'CPUDispatcher'\n"
     )

@@ -7,7 +7,7 @@ import pytest
 
 from voiceguard.audio import RATE_HZ
 from voiceguard.features.envelopes import BANKS, NEARBY_FRAMES, Envelopes, envelope_blocks, follow
-from voiceguard.features.spectrum import power_spectrogram
+from voiceguard.features.spectrum import Spectra, spectra
 from voiceguard.vad import FRAME_SAMPLES
 
 SECONDS = 2
@@ -24,23 +24,28 @@ def pulses(noise: np.ndarray, every_ms: int) -> np.ndarray:
     return noise * np.exp(-place).astype(np.float32)
 
 
+def frames_of(samples: np.ndarray, bank: Envelopes) -> Spectra:
+    speech = np.ones(len(samples) // FRAME_SAMPLES, dtype=bool)
+    return spectra([samples], [speech], bank.window_samples, bank.hop_samples)
+
+
 def values(samples: np.ndarray) -> dict[str, float]:
     speech = np.ones(len(samples) // FRAME_SAMPLES, dtype=bool)
     found: dict[str, float] = {}
-    for block in envelope_blocks(samples, speech):
+    for block in envelope_blocks([samples], [speech]):
         found |= zip(block.names(), block.values.ravel().tolist(), strict=True)
     return found
 
 
 @pytest.mark.parametrize("bank", BANKS, ids=lambda bank: bank.name)
 def test_neither_line_nor_loudness_counts(bank: Envelopes, noise: np.ndarray, rng: np.random.Generator):
-    power = power_spectrogram(noise, bank.window_samples, bank.hop_samples)
-    mask = np.ones(len(power), dtype=bool)
+    frames = frames_of(noise, bank)
+    power = frames.power
     # What a line does to each band; bands are of two bins.
     gains = np.repeat(10 ** rng.uniform(-1, 1, power.shape[1]), 2)[: power.shape[1] - bank.first_bin % 2]
     line = np.ones(power.shape[1], np.float32)
     line[bank.first_bin % 2 :] = gains
-    tracks, through = follow(bank, power, mask), follow(bank, power * line, mask)
+    tracks, through = follow(bank, frames), follow(bank, frames._replace(power=power * line))
     assert tracks.shape == (bank.bands, len(power))
     np.testing.assert_allclose(through, tracks, atol=0.02)
 
@@ -49,14 +54,9 @@ def test_neither_line_nor_loudness_counts(bank: Envelopes, noise: np.ndarray, rn
 def test_a_step_of_level_is_forgotten(bank: Envelopes, noise: np.ndarray):
     louder = noise.copy()
     louder[len(noise) // 2 :] *= 10
-    power, step = (
-        power_spectrogram(samples, bank.window_samples, bank.hop_samples) for samples in (noise, louder)
-    )
-    mask = np.ones(len(power), dtype=bool)
-    late = slice(len(power) // 2 + 2 * NEARBY_FRAMES, None)
-    np.testing.assert_allclose(
-        follow(bank, step, mask)[:, late], follow(bank, power, mask)[:, late], atol=0.02
-    )
+    before, after = (follow(bank, frames_of(samples, bank)) for samples in (noise, louder))
+    late = slice(before.shape[1] // 2 + 2 * NEARBY_FRAMES, None)
+    np.testing.assert_allclose(after[:, late], before[:, late], atol=0.02)
 
 
 def test_pulses_repeat_after_their_period(noise: np.ndarray):

@@ -127,6 +127,18 @@ def test_correlations_of_cepstra_equal_numpy(babble):
     np.testing.assert_allclose(np.reshape(later, expected.shape), expected, atol=0.05)
 
 
+@pytest.mark.parametrize("set_", FEATURE_SETS)
+def test_windows_do_not_influence_each_other(set_, babble, rng):
+    lengths = (*rng.integers(2000, len(babble), features.WINDOWS_AT_ONCE), 300)
+    starts = [rng.integers(len(babble) - length) for length in lengths]
+    windows = [
+        SpeechWindow(0.0, 1.0, babble[start : start + length], rng.random(length // 80) < 0.8)
+        for start, length in zip(starts, lengths, strict=True)
+    ]
+    alone = np.concatenate([extract([window], set_) for window in windows])
+    np.testing.assert_array_equal(extract(windows, set_), alone)
+
+
 def test_level_does_not_matter(babble):
     loud, quiet = extract([window_of(babble), window_of(babble * np.float32(0.01))])
     np.testing.assert_allclose(loud, quiet, atol=0.02)

@@ -8,8 +8,15 @@ import scipy.signal
 
 from voiceguard.audio import RATE_HZ
 from voiceguard.features.excitation import Peak, autocorrelate, find_peak
-from voiceguard.features.harmonics import EDGES_HZ, LONG_WINDOW_SAMPLES, analyse, harmonic_blocks
-from voiceguard.features.spectrum import WINDOW_SAMPLES, power_spectrogram
+from voiceguard.features.harmonics import (
+    EDGES_HZ,
+    LONG_WINDOW_SAMPLES,
+    Harmonics,
+    analyse,
+    harmonic_blocks,
+)
+from voiceguard.features.spectrum import WINDOW_SAMPLES, Spectra, spectra
+from voiceguard.vad import FRAME_SAMPLES
 
 SECONDS = 2
 WINDOWS_SAMPLES = (WINDOW_SAMPLES, LONG_WINDOW_SAMPLES)
@@ -23,9 +30,14 @@ def voice(pitch_hz: float, low_hz: float = 100, high_hz: float = 3900, wobble: f
     return np.sin(phase * numbers[:, None]).sum(axis=0).astype(np.float32) / 50
 
 
-def spectrum(samples: np.ndarray, size: int) -> tuple[np.ndarray, Peak, np.ndarray]:
-    power = power_spectrogram(samples, size)
-    return power, find_peak(autocorrelate(power)), np.ones(len(power), dtype=bool)
+def spectrum(samples: np.ndarray, size: int) -> tuple[Spectra, Peak]:
+    frames = spectra([samples], [np.ones(len(samples) // FRAME_SAMPLES, dtype=bool)], size)
+    return frames, find_peak(autocorrelate(frames.power))
+
+
+def analysed(samples: np.ndarray, size: int) -> Harmonics:
+    frames, peak = spectrum(samples, size)
+    return analyse(frames.power, peak, frames.speech)
 
 
 def values(samples: np.ndarray, size: int = 512) -> dict[str, float]:
@@ -38,7 +50,7 @@ def values(samples: np.ndarray, size: int = 512) -> dict[str, float]:
 @pytest.mark.parametrize("size", WINDOWS_SAMPLES)
 @pytest.mark.parametrize("pitch_hz", [101.3, 137.9, 214.4, 330.7])
 def test_pitch_is_found_between_samples(size: int, pitch_hz: float):
-    found = analyse(*spectrum(voice(pitch_hz), size))
+    found = analysed(voice(pitch_hz), size)
     assert found.voiced.all()
     # So steady a voice repeats after two periods as well as after one.
     periods = np.exp(found.log_lag) * pitch_hz / RATE_HZ
@@ -52,14 +64,14 @@ def test_periodic_bands_are_told_from_noisy_ones(size: int, rng: np.random.Gener
     high = scipy.signal.sosfilt(
         scipy.signal.butter(8, 2000, "highpass", fs=RATE_HZ, output="sos"), noise
     ).astype(np.float32)
-    share = analyse(*spectrum(voice(120, high_hz=1900) + high / 50, size)).tracks[1:].mean(axis=1)
+    share = analysed(voice(120, high_hz=1900) + high / 50, size).tracks[1:].mean(axis=1)
     centres = (np.array(EDGES_HZ[:-1]) + EDGES_HZ[1:]) / 2
     assert (share[centres < 1500] > 0.55).all()
     assert (share[centres > 2300] < 0.3).all()
 
 
 def test_noise_has_no_voice(rng: np.random.Generator):
-    found = analyse(*spectrum(rng.standard_normal(SECONDS * RATE_HZ).astype(np.float32), 512))
+    found = analysed(rng.standard_normal(SECONDS * RATE_HZ).astype(np.float32), 512)
     assert found.voiced.mean() < 0.05
 
 

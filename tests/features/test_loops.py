@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from voiceguard.features import loops
 
-SIZES = st.tuples(st.integers(1, 9), st.integers(40, 300), st.integers(0, 2**31))
+SIZES = st.tuples(st.integers(1, 9), st.integers(80, 300), st.integers(0, 2**31))
 STEPS = (1, 2, 4, 8)
 
 
@@ -23,8 +23,22 @@ def tracks_and_weights(size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarr
     rng = np.random.default_rng(seed)
     tracks = rng.standard_normal((quantities, frames)).cumsum(axis=1).astype(np.float32)
     weights = (rng.random(frames) < 0.7).astype(np.float32)
-    weights[len(weights) // 2 :][:6] = 1
+    bounds = bounds_of(frames)
+    for start, end in itertools.pairwise(bounds):
+        weights[(start + end) // 2 :][:6] = 1
     return tracks, weights
+
+
+def bounds_of(frames: int) -> np.ndarray:
+    """Two windows of different lengths."""
+    return np.array([0, frames * 5 // 9, frames])
+
+
+def windows_of(tracks: np.ndarray, weights: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [
+        (tracks[..., start:end], weights[start:end])
+        for start, end in itertools.pairwise(bounds_of(len(weights)))
+    ]
 
 
 def expected_moments(values: np.ndarray) -> np.ndarray:
@@ -42,9 +56,11 @@ def expected_moments(values: np.ndarray) -> np.ndarray:
 @settings(max_examples=30, deadline=None)
 def test_moments(size: tuple[int, int, int]):
     tracks, weights = tracks_and_weights(size)
-    found = loops.moments(tracks, weights[None])
-    np.testing.assert_allclose(found, expected_moments(tracks[:, weights > 0]), atol=0.01)
-    each = loops.moments(tracks, np.tile(weights, (len(tracks), 1)))
+    bounds = bounds_of(len(weights))
+    found = loops.moments(tracks, weights[None], bounds)
+    for of_window, (track, weight) in zip(found, windows_of(tracks, weights), strict=True):
+        np.testing.assert_allclose(of_window, expected_moments(track[:, weight > 0]), atol=0.01)
+    each = loops.moments(tracks, np.tile(weights, (len(tracks), 1)), bounds)
     np.testing.assert_array_equal(each, found)
 
 
@@ -52,53 +68,58 @@ def test_moments(size: tuple[int, int, int]):
 @settings(max_examples=30, deadline=None)
 def test_moments_of_differences(size: tuple[int, int, int]):
     tracks, weights = tracks_and_weights(size)
-    found = loops.moments_of_differences(tracks, weights, np.array(STEPS))
-    for step, (first, second) in zip(STEPS, found, strict=True):
-        difference = tracks[:, step:] - tracks[:, :-step]
-        counts = weights[step // 2 :][: difference.shape[1]] > 0
-        np.testing.assert_allclose(first, expected_moments(difference[:, counts]), atol=0.01)
-        difference = difference[:, step:] - difference[:, :-step]
-        counts = weights[step:-step] > 0
-        np.testing.assert_allclose(second, expected_moments(difference[:, counts]), atol=0.01)
+    found = loops.moments_of_differences(tracks, weights, bounds_of(len(weights)), np.array(STEPS))
+    for of_window, (track, weight) in zip(found, windows_of(tracks, weights), strict=True):
+        for step, (first, second) in zip(STEPS, of_window, strict=True):
+            difference = track[:, step:] - track[:, :-step]
+            counts = weight[step // 2 :][: difference.shape[1]] > 0
+            np.testing.assert_allclose(first, expected_moments(difference[:, counts]), atol=0.01)
+            difference = difference[:, step:] - difference[:, :-step]
+            counts = weight[step:-step] > 0
+            np.testing.assert_allclose(second, expected_moments(difference[:, counts]), atol=0.01)
 
 
 @given(SIZES)
 @settings(max_examples=30, deadline=None)
 def test_rows_against_one_another(size: tuple[int, int, int]):
     tracks, weights = tracks_and_weights(size)
-    chosen = tracks[:, weights > 0].astype(np.float64)
-    centred = loops.centre(tracks, weights, False)
-    np.testing.assert_allclose(centred[:, weights > 0], chosen - chosen.mean(1, keepdims=True), atol=1e-3)
-    assert not centred[:, weights == 0].any()
-    normal = loops.centre(tracks, weights, True)
-    alike = np.atleast_2d(np.corrcoef(chosen))
-    np.testing.assert_allclose(
-        loops.products_of_pairs(normal), alike[np.triu_indices(len(tracks), 1)], atol=1e-3
-    )
-    later = loops.products_at_lag(normal, 3)
-    np.testing.assert_allclose(later, normal[:, 3:] @ normal[:, :-3].T, atol=1e-4)
-    np.testing.assert_allclose(
-        loops.autocorrelations(centred, np.array([0, 3])), [np.ones(len(tracks)), np.diag(later)], atol=1e-3
-    )
+    bounds = bounds_of(len(weights))
+    all_centred = loops.centre(tracks, weights, bounds, False)
+    all_normal = loops.centre(tracks, weights, bounds, True)
+    pairs, later = loops.products_of_pairs(all_normal, bounds), loops.products_at_lag(all_normal, bounds, 3)
+    alike = loops.autocorrelations(all_centred, bounds, np.array([0, 3]))
+    for window, ((track, weight), (centred, _), (normal, _)) in enumerate(
+        zip(*(windows_of(of, weights) for of in (tracks, all_centred, all_normal)), strict=True)
+    ):
+        chosen = track[:, weight > 0].astype(np.float64)
+        np.testing.assert_allclose(centred[:, weight > 0], chosen - chosen.mean(1, keepdims=True), atol=1e-3)
+        assert not centred[:, weight == 0].any()
+        expected = np.atleast_2d(np.corrcoef(chosen))[np.triu_indices(len(track), 1)]
+        np.testing.assert_allclose(pairs[window], expected, atol=1e-3)
+        np.testing.assert_allclose(later[window], normal[:, 3:] @ normal[:, :-3].T, atol=1e-4)
+        expected = np.stack([np.ones(len(track)), np.diag(later[window])])
+        np.testing.assert_allclose(alike[window], expected, atol=1e-3)
 
 
 @given(SIZES, st.integers(0, 19))
 @settings(max_examples=30, deadline=None)
 def test_values_are_held_against_those_nearby(size: tuple[int, int, int], half: int):
-    tracks, _ = tracks_and_weights(size)
-    bands, whole = np.exp(tracks / 10), 2 * half + 1
-    near = [
-        scipy.ndimage.uniform_filter1d(of, whole, axis=-1, mode="constant")
-        for of in (bands, np.ones_like(bands))
-    ]
-    expected = bands / (near[0] / near[1] + 0.1) + 0.3
-    loops.hold_against_nearby(bands, half, 0.1, 0.3)
-    np.testing.assert_allclose(bands, expected, rtol=1e-4)
+    tracks, weights = tracks_and_weights(size)
+    every, floors = np.exp(tracks / 10), np.array([0.1, 0.7], np.float32)
+    expected = []
+    for (bands, _), floor in zip(windows_of(every, weights), floors, strict=True):
+        near = [
+            scipy.ndimage.uniform_filter1d(of, 2 * half + 1, axis=-1, mode="constant")
+            for of in (bands, np.ones_like(bands))
+        ]
+        expected.append(bands / (near[0] / near[1] + floor) + 0.3)
+    loops.hold_against_nearby(every, bounds_of(len(weights)), half, floors, 0.3)
+    np.testing.assert_allclose(every, np.concatenate(expected, axis=1), rtol=1e-4)
 
 
 def test_a_row_shorter_than_what_is_nearby():
     bands = np.ones((1, 5), np.float32)
-    loops.hold_against_nearby(bands, 16, 0.0, 0.0)
+    loops.hold_against_nearby(bands, np.array([0, 5]), 16, np.zeros(1, np.float32), 0.0)
     np.testing.assert_allclose(bands, 1)
 
 
@@ -141,9 +162,34 @@ def test_peaks_between_samples():
 def test_trembling_is_between_voiced_frames():
     log_lag = np.cumsum([0, 1, 2, 3, 0, 50, 0, 1, 2, 3, 4]).astype(np.float32) / 10
     voiced = np.array([1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1], bool)
-    _, (calm, inside) = loops.tremble(log_lag, voiced, np.array([1, 2]), 2, 0.25)
-    assert inside.tolist() == [[8, 6], [7, 4]]
-    assert calm.tolist() == [[5, 5], [0, 1]]
+    bounds = np.array([0, len(log_lag), 2 * len(log_lag)])
+    _, counts = loops.tremble(np.tile(log_lag, 2), np.tile(voiced, 2), bounds, np.array([1, 2]), 2, 0.25)
+    for calm, inside in counts:
+        assert inside.tolist() == [[8, 6], [7, 4]]
+        assert calm.tolist() == [[5, 5], [0, 1]]
+
+
+def test_pitch_moves_between_voiced_frames():
+    rng = np.random.default_rng(0)
+    log_lag = np.cumsum(rng.choice([-0.05, 0.0, 0.05, 0.4], 200, p=[0.3, 0.3, 0.3, 0.1])).astype(np.float32)
+    voiced = rng.random(200) < 0.9
+    found, alone = (
+        loops.pitch_moves(
+            np.tile(log_lag, times), np.tile(voiced, times), 200 * np.arange(times + 1), 0.15, 16
+        )
+        for times in (2, 1)
+    )
+    np.testing.assert_array_equal(found, np.repeat(alone, 2, axis=0))
+    steps = np.diff(log_lag)
+    both = voiced[1:] & voiced[:-1]
+    calm = both & (np.abs(steps) < 0.15)
+    np.testing.assert_allclose(alone[0, :4], expected_moments(steps[None, calm])[:, 0], atol=0.01)
+    bends = np.diff(steps)[calm[1:] & calm[:-1]]
+    np.testing.assert_allclose(alone[0, 4:8], expected_moments(bends[None])[:, 0], atol=0.01)
+    assert alone[0, 8] == pytest.approx((both & ~calm).sum() / both.sum())
+    assert alone[0, 9] == pytest.approx(np.log(log_lag[voiced].std() + 1e-4), abs=1e-3)
+    few = voiced & (np.arange(200) < 12)
+    assert not loops.pitch_moves(log_lag, few, np.array([0, 200]), 0.15, 16).any()
 
 
 def test_shares_of_power(rng: np.random.Generator):

@@ -67,10 +67,10 @@ async def post_call(
     """Store a call with its recording and screen it; the answer comes when all of it is on disk."""
     idempotent = intake.idempotency_key(idempotency_key)
     async with (
-        intake.claimed(service, key, idempotent),
+        intake.claimed(service, key, idempotent) as known,
         intake.receiving(request, service, key) as (incoming, form),
     ):
-        answer, repeated = await intake.take(service, key, incoming, form, idempotent)
+        answer, repeated = await intake.take(service, key, incoming, form, idempotent, known)
     headers = {"Location": f"/v1/calls/{answer.call_id}"}
     if repeated:
         headers["Idempotency-Replayed"] = "true"

@@ -104,18 +104,24 @@ def note_screening(service: Service, screening: Screening, seconds: float) -> No
 
 
 async def take(
-    service: Service, key: ApiKey, incoming: Upload, form: upload.Form, idempotency_key: str | None
+    service: Service,
+    key: ApiKey,
+    incoming: Upload,
+    form: upload.Form,
+    idempotency_key: str | None,
+    known: StoredAnswer | None,
 ) -> tuple[StoredAnswer, bool]:
-    """Turn a received upload into a stored call; return the answer, and whether it was given before."""
+    """Turn a received upload into a stored call; return the answer, and whether it was given before.
+
+    ``known`` is the answer that the key has already, as `claimed` says.
+    """
     if form.call is None:
         raise upload.missing("call", "Expected a part named call that holds JSON.")
     posted = parse(CallIn, form.call)
     call = new_call(posted, key, service.trust_anchors)
     print_ = _fingerprint(incoming.sha256, posted)
-    if idempotency_key is not None:  # step 2
-        known = await service.in_thread(lambda: _answered(service, key, idempotency_key, print_))
-        if known is not None:
-            return known, True
+    if known is not None:  # step 2
+        return _same_request(known, print_), True
     syncing = asyncio.create_task(asyncio.to_thread(incoming.sync))  # step 3
     try:
         screening, fingerprint = await screen_and_print(service, incoming, form.filename, call.remote_channel)
@@ -145,10 +151,10 @@ async def take(
         # Two requests with one key in two processes that could not see each other: the first one counts.
         if idempotency_key is None:
             raise
-        known = await service.in_thread(lambda: _answered(service, key, idempotency_key, print_))
+        known = await service.in_thread(lambda: _answer_for(service, key, idempotency_key))
         if known is None:
             raise
-        return known, True
+        return _same_request(known, print_), True
     return answer, False
 
 
@@ -270,26 +276,45 @@ def _fingerprint(audio_sha256: str, posted: CallIn) -> str:
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _answered(service: Service, key: ApiKey, idempotency_key: str, print_: str) -> StoredAnswer | None:
+def _answer_for(service: Service, key: ApiKey, idempotency_key: str) -> StoredAnswer | None:
     with reading(service.engine) as connection:
-        known = idempotency.answer_for(connection, key.carrier_id, idempotency_key)
-    if known is not None and known.fingerprint != print_:
+        return idempotency.answer_for(connection, key.carrier_id, idempotency_key)
+
+
+def _same_request(known: StoredAnswer, print_: str) -> StoredAnswer:
+    """Return the stored answer; 422 if it was given to another request."""
+    if known.fingerprint != print_:
         raise Problem("idempotency_key_reused")
     return known
 
 
 @contextlib.asynccontextmanager
-async def claimed(service: Service, key: ApiKey, idempotency_key: str | None) -> AsyncIterator[None]:
-    """Hold the idempotency key while its request is handled; 409 if another request holds it."""
+async def claimed(
+    service: Service, key: ApiKey, idempotency_key: str | None
+) -> AsyncIterator[StoredAnswer | None]:
+    """Hold the idempotency key while its request is handled; give the answer that it has already, if any.
+
+    409 if another request holds it.
+    """
     if idempotency_key is None:
-        yield
+        yield None
         return
-    if not await service.in_thread(lambda: service.in_flight.take(key.carrier_id, idempotency_key)):
-        raise Problem("in_flight", headers=problems.retry_after(1))
+    held = False
+
+    def _claim() -> StoredAnswer | None:
+        nonlocal held
+        held = service.in_flight.take(key.carrier_id, idempotency_key)
+        # Nobody else can store an answer from now on.
+        return _answer_for(service, key, idempotency_key) if held else None
+
     try:
-        yield
+        known = await service.in_thread(_claim)
+        if not held:
+            raise Problem("in_flight", headers=problems.retry_after(1))
+        yield known
     finally:
-        await service.in_thread(lambda: service.in_flight.release(key.carrier_id, idempotency_key))
+        if held:
+            await service.in_thread(lambda: service.in_flight.release(key.carrier_id, idempotency_key))
 
 
 def idempotency_key(header: str | None) -> str | None:

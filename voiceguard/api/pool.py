@@ -24,9 +24,9 @@ from voiceguard.api import worker
 from voiceguard.audio import Limits
 from voiceguard.errors import DamagedRecording, VoiceGuardError
 from voiceguard.fingerprint import Fingerprint
+from voiceguard.processes import one_thread
 from voiceguard.screening import Screening
 from voiceguard.streaming import Look
-from voiceguard.threads import one_thread
 
 _ATTEMPTS = 2
 """A worker may die for reasons of its own; a second one that dies over the same recording accuses that."""

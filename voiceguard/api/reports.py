@@ -48,7 +48,7 @@ async def post_report(
     """Send a call with its recording: it is stored and screened as any call, and a person will listen to it."""
     idempotent = intake.idempotency_key(idempotency_key)
     async with (
-        intake.claimed(service, key, idempotent),
+        intake.claimed(service, key, idempotent) as known,
         intake.receiving(request, service, key) as (incoming, form),
     ):
         if form.call is None:
@@ -57,7 +57,7 @@ async def post_report(
         call = json.dumps(posted.model_dump(mode="json", exclude=_OWN)).encode()
         form = dataclasses.replace(form, call=call)
         # Two transactions: after a crash between them the sender, who has no answer, reports again.
-        answer, _ = await intake.take(service, key, incoming, form, idempotent)
+        answer, _ = await intake.take(service, key, incoming, form, idempotent, known)
         found = await service.in_thread(lambda: _store(service, key, answer.call_id, posted))
     response.headers["Location"] = f"/v1/reports/{found.id}"
     return ReportOut.model_validate(found)

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,21 +33,25 @@ from voiceguard.features.spectrum import (
     BANDS,
     HOP_SAMPLES,
     WINDOW_SAMPLES,
+    Spectra,
     band_powers,
     cepstra,
-    frame_mask,
-    power_spectrogram,
+    spectra,
     spectrum_shape,
 )
 from voiceguard.features.statistics import (
     MOMENTS,
     Block,
+    bounds_among,
     correlations,
+    differences,
     dynamics,
     modulation,
     moments,
     normalise,
     statics,
+    sums,
+    within,
     without_mean,
 )
 from voiceguard.vad import FRAME_SAMPLES
@@ -54,6 +59,8 @@ from voiceguard.windows import SpeechWindow
 
 REVISION = 2
 """Counted up when a feature keeps its name and changes its meaning: models trained on the old one are refused."""
+WINDOWS_AT_ONCE = 8
+"""So many windows go through every step together: many small steps would cost more than the sums."""
 LEAST_SAMPLES = 4096
 """Shorter windows are padded with zeros: every difference over time needs frames on both sides."""
 FLOOR_DB = -60.0
@@ -72,15 +79,17 @@ FEATURE_SETS: tuple[FeatureSet, ...] = ("light", "fine", "full")
 
 
 def extract(windows: Iterable[SpeechWindow], features: FeatureSet = "full") -> np.ndarray:
-    """Compute the features of each window.
+    """Compute the features of each window; one does not influence another's.
 
     Returns
     -------
     np.ndarray [shape=(windows, features), float32, finite]
         Columns are named by :func:`feature_names`.
     """
-    rows = [_extract_window(window, features) for window in windows]
-    return np.stack(rows) if rows else np.zeros((0, len(feature_names(features))), np.float32)
+    every = list(windows)
+    starts = range(0, len(every), WINDOWS_AT_ONCE)
+    rows = [_extract(every[start : start + WINDOWS_AT_ONCE], features) for start in starts]
+    return np.concatenate(rows) if rows else np.zeros((0, len(feature_names(features))), np.float32)
 
 
 @functools.cache
@@ -131,7 +140,7 @@ def _section(name: str) -> int:
 def _names_as_computed(features: FeatureSet) -> tuple[str, ...]:
     noise = np.random.default_rng(0).standard_normal(2 * RATE_HZ).astype(np.float32) * np.float32(0.1)
     window = SpeechWindow(0.0, 2.0, noise, np.ones(len(noise) // FRAME_SAMPLES, dtype=bool))
-    return tuple(name for block in _blocks(window, features) for name in block.names())
+    return tuple(name for block in _blocks([window], features) for name in block.names())
 
 
 @functools.cache
@@ -140,105 +149,116 @@ def _order(features: FeatureSet) -> np.ndarray:
     return np.argsort([_section(name) for name in _names_as_computed(features)], kind="stable")
 
 
-def _extract_window(window: SpeechWindow, features: FeatureSet) -> np.ndarray:
-    values = np.concatenate([block.values.ravel() for block in _blocks(window, features)], dtype=np.float32)
-    return np.nan_to_num(values[_order(features)], copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+def _extract(windows: Sequence[SpeechWindow], features: FeatureSet) -> np.ndarray:
+    values = [block.values.reshape(len(windows), -1) for block in _blocks(windows, features)]
+    ordered = np.concatenate(values, axis=1, dtype=np.float32)[:, _order(features)]
+    return np.nan_to_num(ordered, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _blocks(window: SpeechWindow, features: FeatureSet) -> Iterable[Block]:
-    """Compute every family of a set."""
+def _samples(window: SpeechWindow) -> np.ndarray:
     samples = window.samples - np.float32(window.samples.mean())
-    if len(samples) < LEAST_SAMPLES:
-        samples = np.pad(samples, (0, LEAST_SAMPLES - len(samples)))
-    power = power_spectrogram(samples)
-    speech = frame_mask(window.speech, len(power))
-    floor = power[speech].mean() * 10 ** (FLOOR_DB / 10) + 1e-16
-    by_bin = np.ascontiguousarray(power.T)
-    log_bands = np.log(band_powers(by_bin.T) + floor)
+    return samples if len(samples) >= LEAST_SAMPLES else np.pad(samples, (0, LEAST_SAMPLES - len(samples)))
+
+
+def _blocks(windows: Sequence[SpeechWindow], features: FeatureSet) -> Iterable[Block]:
+    """Compute every family of a set."""
+    samples, masks = [_samples(window) for window in windows], [window.speech for window in windows]
+    frames = spectra(samples, masks)
+    power, speech, bounds = frames
+    share = np.float32(10 ** (FLOOR_DB / 10) / power.shape[1])
+    floors = sums(power.sum(axis=1) * speech, bounds) / sums(frames.weights, bounds) * share
+    log_bands = np.log(band_powers(power) + frames.each_frame(floors + np.float32(1e-16)))
     coefficients = cepstra(log_bands)
     pairs = (log_bands[0::2] + log_bands[1::2]) / 2
+    loudest = frames.each_frame(np.maximum.reduceat(pairs.max(axis=0), bounds[:-1]))
     autocorrelation = autocorrelate(power)
     peak = find_peak(autocorrelation)
     excitation = analyse_excitation(autocorrelation, peak, speech)
     tracks = {
         "lfcc": coefficients,
-        "energy": np.log(np.exp(pairs - pairs.max()).sum(axis=0) + np.float32(1e-9))[None],
+        "energy": np.log(np.exp(pairs - loudest).sum(axis=0) + np.float32(1e-9))[None],
         "pitch.harmonicity": excitation.harmonicity[None],
         "lpc.area": excitation.areas,
         "lpc.gain": excitation.log_gain[None],
     }
     if features != "light":
-        tracks["shape"] = shape = spectrum_shape(power)
+        tracks["shape"] = shape = spectrum_shape(power, bounds)
     if features == "full":
         tracks["band"] = log_bands
-    yield from dynamics(tracks, speech.astype(np.float32), STEPS, LAGS)
+    yield from dynamics(tracks, frames.weights, bounds, STEPS, LAGS)
+    spoken_bounds = bounds_among(speech, bounds)
     spoken = {"lfcc": coefficients[:20, speech], "bands": pairs[:, speech]}
     if features != "light":
         spoken["shape"] = shape[:, speech]
-    yield from statics(spoken)
-    yield from _bands(pairs, speech)
-    yield Block("pitch", ("voiced_share",), np.array([excitation.voiced.sum() / speech.sum()]))
-    yield from pitch(excitation.log_lag, excitation.voiced)
-    yield from _voicing(coefficients, speech, excitation.voiced)
-    yield from envelope_blocks(samples, window.speech, BANKS[:1] if features == "light" else BANKS)
+    yield from statics(spoken, spoken_bounds)
+    yield from _bands(pairs, frames)
+    voiced = sums(excitation.voiced.astype(np.float32), bounds) / sums(frames.weights, bounds)
+    yield Block("pitch", ("voiced_share",), voiced)
+    yield from pitch(excitation.log_lag, excitation.voiced, bounds)
+    yield from _voicing(coefficients, excitation.voiced, frames)
+    yield from envelope_blocks(samples, masks, BANKS[:1] if features == "light" else BANKS)
     if features != "light":
-        yield from harmonic_blocks(power, peak, speech)
-        power = power_spectrogram(samples, LONG_WINDOW_SAMPLES)
-        long_speech = frame_mask(window.speech, len(power), LONG_WINDOW_SAMPLES)
-        yield from harmonic_blocks(power, find_peak(autocorrelate(power)), long_speech)
+        yield from harmonic_blocks(frames, peak)
+        long = spectra(samples, masks, LONG_WINDOW_SAMPLES)
+        yield from harmonic_blocks(long, find_peak(autocorrelate(long.power)))
     if features == "full":
-        yield from _joint(coefficients, speech)
-        yield modulation(
-            "lfcc", without_mean(coefficients[:, speech]), CEPSTRAL_MODULATION_HZ, RATE_HZ / HOP_SAMPLES
-        )
+        yield from _joint(coefficients, frames)
+        centred = without_mean(coefficients[:, speech], spoken_bounds)
+        yield modulation("lfcc", centred, spoken_bounds, CEPSTRAL_MODULATION_HZ, RATE_HZ / HOP_SAMPLES)
 
 
-def _bands(pairs: np.ndarray, speech: np.ndarray) -> Iterable[Block]:
+def _bands(pairs: np.ndarray, frames: Spectra) -> Iterable[Block]:
     """Band energies, shape (bands, frames): movement, modulation spectrum, how far bands move together."""
-    centred = without_mean(pairs[:, speech])
-    yield Block(
-        "bands.delta", MOMENTS, moments(pairs[:, 2:] - pairs[:, :-2], speech[1:-1].astype(np.float32))
-    )
-    yield modulation("bands", centred, MODULATION_HZ, RATE_HZ / HOP_SAMPLES)
-    normal = centred[:, ::2]  # neighbours overlap, and say the same
-    normal = normal / (np.sqrt(np.vecdot(normal, normal) / normal.shape[1]) + np.float32(1e-6))[:, None]
-    correlation = np.vecdot(normal[:, None], normal[None]) / np.float32(normal.shape[1])
+    moving = frames.weights * within(frames.bounds, 1)
+    yield Block("bands.delta", MOMENTS, moments(differences(pairs, 1), moving, frames.bounds))
+    bounds = bounds_among(frames.speech, frames.bounds)
+    centred = without_mean(pairs[:, frames.speech], bounds)
+    yield modulation("bands", centred, bounds, MODULATION_HZ, RATE_HZ / HOP_SAMPLES)
+    every_other = np.concatenate([np.arange(*ends) % 2 == ends[0] % 2 for ends in itertools.pairwise(bounds)])
+    normal, bounds = centred[:, every_other], bounds_among(every_other, bounds)  # neighbours overlap
+    counts = np.diff(bounds)
+    level = np.sqrt(sums(normal * normal, bounds) / counts) + np.float32(1e-6)
+    normal = (normal / np.repeat(level, counts, axis=1)).astype(np.float32)
     (rows, columns), starts = band_diagonals()
-    chosen_pairs = correlation[rows, columns]
-    counts = np.diff([*starts, len(rows)])
-    mean = np.add.reduceat(chosen_pairs, starts) / counts
-    spread = np.sqrt(np.maximum(np.add.reduceat(chosen_pairs**2, starts) / counts - mean**2, 0))
-    for distance, values in zip(BAND_DISTANCES, np.stack([mean, spread], axis=1), strict=True):
+    # Where a pair of rows is among all pairs, each once.
+    places = rows * (2 * len(pairs) - rows - 1) // 2 + columns - rows - 1
+    chosen = loops.products_of_pairs(normal, bounds)[:, places] / counts[:, None]
+    sizes = np.diff([*starts, len(rows)])
+    mean = np.add.reduceat(chosen, starts, axis=1) / sizes
+    spread = np.sqrt(np.maximum(np.add.reduceat(chosen**2, starts, axis=1) / sizes - mean**2, 0))
+    for index, distance in enumerate(BAND_DISTANCES):
+        values = np.stack([mean[:, index], spread[:, index]], axis=1)
         yield Block(f"bands.correlation.{distance}", ("mean", "spread"), values)
 
 
-def _joint(coefficients: np.ndarray, speech: np.ndarray) -> Iterable[Block]:
+def _joint(coefficients: np.ndarray, frames: Spectra) -> Iterable[Block]:
     """How cepstra move together, shape (quantities, frames): correlations between all pairs of them.
 
     Of cepstra themselves, of their first and second differences, of how large the first ones are; and of first
     differences with those of other cepstra some frames later.
     """
-    weights = speech.astype(np.float32)
-    first = coefficients[:, 2:] - coefficients[:, :-2]
-    second = coefficients[:, 4:] - 2 * coefficients[:, 2:-2] + coefficients[:, :-4]
-    moving = normalise(first, weights[1:-1])
+    bounds, weights = frames.bounds, frames.weights
+    first, once = differences(coefficients, 1), weights * within(bounds, 1)
+    second, twice = differences(coefficients, 2), weights * within(bounds, 2)
+    moving = normalise(first, once, bounds)
     for name, normal in (
-        ("statics", normalise(coefficients, weights)),
+        ("statics", normalise(coefficients, weights, bounds)),
         ("d1x2", moving),
-        ("d2x2", normalise(second, weights[2:-2])),
-        ("absolute", normalise(np.abs(first), weights[1:-1])),
+        ("d2x2", normalise(second, twice, bounds)),
+        ("absolute", normalise(np.abs(first), once, bounds)),
     ):
-        yield Block("lfcc.correlation", (name,), correlations(normal))
+        yield Block("lfcc.correlation", (name,), correlations(normal, bounds))
     for lag in JOINT_LAGS:
-        later = loops.products_at_lag(moving[:JOINT_COEFFICIENTS], lag)
+        later = loops.products_at_lag(moving[:JOINT_COEFFICIENTS], bounds, lag)
         yield Block("lfcc.correlation", (f"d1x2_later{lag}",), later)
 
 
-def _voicing(coefficients: np.ndarray, speech: np.ndarray, voiced: np.ndarray) -> Iterable[Block]:
+def _voicing(coefficients: np.ndarray, voiced: np.ndarray, frames: Spectra) -> Iterable[Block]:
     """Second differences of cepstra, of voiced and of unvoiced frames apart."""
-    second = coefficients[:, 4:] - 2 * coefficients[:, 2:-2] + coefficients[:, :-4]
-    for name, mask in (("voiced", voiced), ("unvoiced", speech & ~voiced)):
-        yield Block(f"lfcc_{name}.d2x2", MOMENTS, moments(second, enough(mask[2:-2])))
+    second, inside = differences(coefficients, 2), within(frames.bounds, 2)
+    for name, mask in (("voiced", voiced), ("unvoiced", frames.speech & ~voiced)):
+        weights = enough(mask & inside, frames.bounds, inside)
+        yield Block(f"lfcc_{name}.d2x2", MOMENTS, moments(second, weights, frames.bounds))
 
 
 @functools.cache

@@ -7,13 +7,13 @@ loudness counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from voiceguard.features import loops
-from voiceguard.features.spectrum import frame_mask, power_spectrogram
+from voiceguard.features.spectrum import Spectra, spectra
 from voiceguard.features.statistics import (
     MOMENTS,
     Block,
@@ -21,6 +21,7 @@ from voiceguard.features.statistics import (
     dynamics,
     moments,
     normalise,
+    sums,
 )
 
 NEARBY_FRAMES = 33
@@ -82,25 +83,23 @@ BANKS = (
 
 
 def envelope_blocks(
-    samples: np.ndarray, speech: np.ndarray, banks: Iterable[Envelopes] = BANKS
+    samples: Sequence[np.ndarray], speech: Sequence[np.ndarray], banks: Iterable[Envelopes] = BANKS
 ) -> Iterable[Block]:
-    """Statistics of every bank; ``speech`` has a place for each `FRAME_SAMPLES` samples."""
+    """Statistics of every bank, of windows of samples; ``speech`` has a place for each `FRAME_SAMPLES` of them."""
     for bank in banks:
-        power = power_spectrogram(samples, bank.window_samples, bank.hop_samples)
-        mask = frame_mask(speech, len(power), bank.window_samples, bank.hop_samples)
-        tracks, weights = follow(bank, power, mask), mask.astype(np.float32)
-        yield Block(bank.name, MOMENTS, moments(tracks, weights))
-        yield from dynamics({bank.name: tracks}, weights, bank.steps, bank.lags)
-        yield Block(bank.name, ("correlation",), correlations(normalise(tracks, weights)))
+        found = spectra(samples, speech, bank.window_samples, bank.hop_samples)
+        tracks, weights, bounds = follow(bank, found), found.weights, found.bounds
+        yield Block(bank.name, MOMENTS, moments(tracks, weights, bounds))
+        yield from dynamics({bank.name: tracks}, weights, bounds, bank.steps, bank.lags)
+        yield Block(bank.name, ("correlation",), correlations(normalise(tracks, weights, bounds), bounds))
 
 
-def follow(bank: Envelopes, power: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Natural log of each band's power over that nearby, shape (bands, frames).
-
-    ``power`` has shape (frames, bins), ``mask`` marks the frames of speech.
-    """
-    bands = loops.paired_bins(power, bank.first_bin, bank.bands)
-    weights = mask.astype(np.float32)
-    mean = np.vecdot(bands, weights).sum() / (len(bands) * weights.sum())
-    loops.hold_against_nearby(bands, NEARBY_FRAMES // 2, mean * FLOOR + 1e-16, OFFSET)
+def follow(bank: Envelopes, found: Spectra) -> np.ndarray:
+    """Natural log of each band's power over that nearby, shape (bands, frames)."""
+    bands = loops.paired_bins(found.power, bank.first_bin, bank.bands)
+    counts = sums(found.weights, found.bounds)
+    mean = sums(bands.sum(axis=0) * found.weights, found.bounds) / (len(bands) * counts)
+    loops.hold_against_nearby(
+        bands, found.bounds, NEARBY_FRAMES // 2, mean * np.float32(FLOOR) + np.float32(1e-16), OFFSET
+    )
     return np.log(bands, out=bands)

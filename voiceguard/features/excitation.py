@@ -13,7 +13,7 @@ import scipy.fft
 from voiceguard.audio import RATE_HZ
 from voiceguard.features import loops
 from voiceguard.features.spectrum import hann
-from voiceguard.features.statistics import MOMENTS, Block, moments
+from voiceguard.features.statistics import MOMENTS, Block, sums
 
 LPC_ORDER = 10
 PITCH_LAGS = (RATE_HZ // 400, RATE_HZ // 62 - 1)
@@ -76,28 +76,21 @@ def analyse_excitation(autocorrelation: np.ndarray, peak: Peak, speech: np.ndarr
     )
 
 
-def enough(marked: np.ndarray) -> np.ndarray:
-    """Weights of the frames marked, shape (frames,), float32; of all frames where hardly any is marked."""
-    weights = marked.astype(np.float32)
-    return weights if weights.sum() >= LEAST_VOICED else np.ones_like(weights)
+def enough(marked: np.ndarray, bounds: np.ndarray, otherwise: np.ndarray | None = None) -> np.ndarray:
+    """Weights of the frames marked, shape (frames,), float32.
+
+    In windows where hardly any is marked, of all frames, or of those that ``otherwise`` marks.
+    """
+    few = np.repeat(sums(marked.astype(np.int64), bounds) < LEAST_VOICED, np.diff(bounds))
+    return np.where(few, True if otherwise is None else otherwise, marked).astype(np.float32)
 
 
-def pitch(log_lag: np.ndarray, voiced: np.ndarray) -> Iterable[Block]:
+def pitch(log_lag: np.ndarray, voiced: np.ndarray, bounds: np.ndarray) -> Iterable[Block]:
     """Pitch movement from frame to frame; zeros where too little is voiced."""
-    steps = np.diff(log_lag)
-    both = voiced[1:] & voiced[:-1]
-    calm = both & (np.abs(steps) < CALM_STEP)
-    moving = np.zeros((len(MOMENTS), 2))
-    jumps = spread = 0.0
-    if calm.sum() >= LEAST_VOICED:
-        smooth = calm[1:] & calm[:-1] if (calm[1:] & calm[:-1]).any() else np.ones(len(calm) - 1, dtype=bool)
-        changes = np.stack([steps, np.append(np.diff(steps), np.float32(0))])
-        moving = moments(changes, np.stack([calm, np.append(smooth, False)]).astype(np.float32))
-        jumps = (both & ~calm).sum() / both.sum()
-        spread = np.log(log_lag[voiced].std() + 1e-4)
-    yield Block("pitch.step", MOMENTS, moving[:, 0])
-    yield Block("pitch.bend", MOMENTS, moving[:, 1])
-    yield Block("pitch", ("jump_share", "spread"), np.array([jumps, spread]))
+    found = loops.pitch_moves(log_lag, voiced, bounds, CALM_STEP, LEAST_VOICED)
+    yield Block("pitch.step", MOMENTS, found[:, :4])
+    yield Block("pitch.bend", MOMENTS, found[:, 4:8])
+    yield Block("pitch", ("jump_share", "spread"), found[:, 8:])
 
 
 @functools.cache

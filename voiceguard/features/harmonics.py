@@ -14,8 +14,8 @@ import numpy as np
 
 from voiceguard.features import loops
 from voiceguard.features.excitation import LEAST_VOICED, VOICED_HARMONICITY, Peak, enough
-from voiceguard.features.spectrum import nearest_bin
-from voiceguard.features.statistics import MOMENTS, Block, correlations, dynamics, moments, normalise
+from voiceguard.features.spectrum import Spectra, nearest_bin
+from voiceguard.features.statistics import MOMENTS, Block, correlations, dynamics, moments, normalise, sums
 
 LONG_WINDOW_SAMPLES = 512
 """Beside the short window, which follows the voice, one that parts its harmonics."""
@@ -36,17 +36,19 @@ class Harmonics(NamedTuple):
     """Shape (frames,), bool."""
 
 
-def harmonic_blocks(power: np.ndarray, peak: Peak, speech: np.ndarray) -> Iterable[Block]:
-    """Statistics of periodicity and pitch over voiced frames; ``power`` is (frames, bins)."""
-    size = 2 * (power.shape[1] - 1)
-    name, found = f"harmonics{size}", analyse(power, peak, speech)
-    weights = enough(found.voiced)
-    yield Block(f"{name}.share", MOMENTS, moments(found.tracks, weights))
-    share = np.float32(1 / weights.sum())
-    yield Block(f"{name}.share", ("mean",), np.vecdot(found.tracks, weights) * share)
-    yield from dynamics({f"{name}.share": found.tracks}, weights, STEPS, TRACK_LAGS)
-    yield Block(f"{name}.share", ("correlation",), correlations(normalise(found.tracks, weights)))
-    yield from _tremble(f"{name}.tremble", found.log_lag, found.voiced)
+def harmonic_blocks(frames: Spectra, peak: Peak) -> Iterable[Block]:
+    """Statistics of periodicity and pitch over voiced frames."""
+    bounds = frames.bounds
+    size = 2 * (frames.power.shape[1] - 1)
+    name, found = f"harmonics{size}", analyse(frames.power, peak, frames.speech)
+    weights = enough(found.voiced, bounds)
+    yield Block(f"{name}.share", MOMENTS, moments(found.tracks, weights, bounds))
+    mean = sums(found.tracks * weights, bounds) / sums(weights, bounds)
+    yield Block(f"{name}.share", ("mean",), mean.T[:, None])
+    yield from dynamics({f"{name}.share": found.tracks}, weights, bounds, STEPS, TRACK_LAGS)
+    normal = normalise(found.tracks, weights, bounds)
+    yield Block(f"{name}.share", ("correlation",), correlations(normal, bounds))
+    yield from _tremble(f"{name}.tremble", found.log_lag, found.voiced, bounds)
 
 
 def analyse(power: np.ndarray, peak: Peak, speech: np.ndarray) -> Harmonics:
@@ -64,20 +66,22 @@ def analyse(power: np.ndarray, peak: Peak, speech: np.ndarray) -> Harmonics:
     )
 
 
-def _tremble(family: str, log_lag: np.ndarray, voiced: np.ndarray) -> Iterable[Block]:
+def _tremble(family: str, log_lag: np.ndarray, voiced: np.ndarray, bounds: np.ndarray) -> Iterable[Block]:
     """Differences of the pitch within voiced stretches; zeros where there are too few."""
-    found, (calm, inside) = loops.tremble(log_lag, voiced, np.array(STEPS), TREMBLE_ORDERS, CALM_STEP)
-    found[:, calm < LEAST_VOICED] = 0
+    found, counts = loops.tremble(log_lag, voiced, bounds, np.array(STEPS), TREMBLE_ORDERS, CALM_STEP)
+    calm, inside = counts[:, 0], counts[:, 1]
+    found *= (calm >= LEAST_VOICED)[:, None]
     shares = calm / np.maximum(inside, 1)
     for row, step in enumerate(STEPS):
         for order in range(TREMBLE_ORDERS):
             name = f"{family}.d{order + 1}x{step}"
-            yield Block(name, MOMENTS, found[:, row, order])
-            yield Block(name, ("calm_share",), shares[row, order])
-    steps = np.diff(log_lag)
-    calm = voiced[1:] & voiced[:-1] & (np.abs(steps) < CALM_STEP)
-    similar = np.zeros(len(TREMBLE_LAGS))
-    if calm.sum() >= LEAST_VOICED:
-        (normal,) = normalise(steps[None], calm.astype(np.float32))
-        similar = np.array([np.vecdot(normal[lag:], normal[:-lag]) for lag in TREMBLE_LAGS])
+            yield Block(name, MOMENTS, found[:, :, row, order])
+            yield Block(name, ("calm_share",), shares[:, row, order])
+    steps = np.diff(log_lag, append=np.float32(0))
+    both = np.append(voiced[1:] & voiced[:-1], False)
+    both[bounds[1:] - 1] = False  # the next frame is another window's
+    calm_steps = both & (np.abs(steps) < CALM_STEP)
+    normal = normalise(steps[None], calm_steps.astype(np.float32), bounds)
+    similar = loops.autocorrelations(normal, bounds, np.array(TREMBLE_LAGS))[..., 0]
+    similar *= (sums(calm_steps.astype(np.int64), bounds) >= LEAST_VOICED)[:, None]
     yield Block(f"{family}.autocorrelation", tuple(map(str, TREMBLE_LAGS)), similar)

@@ -1,6 +1,8 @@
 """Where computing features takes its time, compiled: what a loop reads again is still in the processor's cache.
 
 The same in numpy goes over memory once for each operation. Arrays are float32 in C order unless it says otherwise.
+Frames of several windows of speech lie side by side: ``bounds``, shape (windows + 1,), says at which frame each window
+begins, and where the last one ends. What is found of a window does not depend on the others.
 """
 
 from __future__ import annotations
@@ -10,11 +12,11 @@ import numpy as np
 from voiceguard.compiled import compiled
 
 
-@compiled("void(float32[::1], float32[::1], int64, float32[:,::1])")
-def cut_frames(samples: np.ndarray, window: np.ndarray, hop: int, out: np.ndarray) -> None:
-    """Cut frames of the window's length every ``hop`` samples, times the window, into ``out``, (frames, samples)."""
+@compiled("void(float32[::1], float32[::1], int64[::1], float32[:,::1])")
+def cut_frames(samples: np.ndarray, window: np.ndarray, starts: np.ndarray, out: np.ndarray) -> None:
+    """Cut frames of the window's length from each of ``starts``, times the window, into ``out``, (frames, samples)."""
     for frame in range(out.shape[0]):
-        cut = samples[frame * hop : frame * hop + len(window)]
+        cut = samples[starts[frame] : starts[frame] + len(window)]
         for index in range(len(window)):
             out[frame, index] = cut[index] * window[index]
 
@@ -48,39 +50,44 @@ def shares_of_power(spectrum: np.ndarray, edges: np.ndarray) -> np.ndarray:
 def paired_bins(power: np.ndarray, first: int, bands: int) -> np.ndarray:
     """Power of bands of two bins each, from the bin ``first``; (frames, bins) -> (bands, frames)."""
     found = np.empty((bands, power.shape[0]), np.float32)
-    for band in range(bands):
-        low = first + 2 * band
-        for frame in range(power.shape[0]):
+    for frame in range(power.shape[0]):
+        for band in range(bands):
+            low = first + 2 * band
             found[band, frame] = power[frame, low] + power[frame, low + 1]
     return found
 
 
-@compiled("void(float32[:,::1], int64, float32, float32)")
-def hold_against_nearby(bands: np.ndarray, half: int, floor: float, offset: float) -> None:
-    """Divide each value by ``floor`` and the mean of its row over ``half`` frames before and after, and add ``offset``.
+@compiled("void(float32[:,::1], int64[::1], int64, float32[::1], float32)")
+def hold_against_nearby(
+    bands: np.ndarray, bounds: np.ndarray, half: int, floors: np.ndarray, offset: float
+) -> None:
+    """Divide each value by a floor and the mean of its row over ``half`` frames before and after, and add ``offset``.
 
-    Works in place on shape (bands, frames). At the edges, the mean is of the frames that are there.
+    Works in place on shape (bands, frames); ``floors`` has one for each window. At a window's edges, the mean is of the
+    frames that are there.
     """
-    frames = bands.shape[1]
-    half = min(half, (frames - 1) // 2)
-    nearby = np.empty(frames, np.float32)
+    nearby = np.empty(bands.shape[1], np.float32)
     for row in range(bands.shape[0]):
-        band = bands[row]
-        total = 0.0
-        for frame in range(half):
-            total += band[frame]
-        for frame in range(half + 1):
-            total += band[frame + half]
-            nearby[frame] = total / (frame + half + 1)
-        share = 1 / (2.0 * half + 1)
-        for frame in range(half + 1, frames - half):
-            total += band[frame + half] - band[frame - half - 1]
-            nearby[frame] = total * share
-        for frame in range(frames - half, frames):
-            total -= band[frame - half - 1]
-            nearby[frame] = total / (frames - frame + half)
-        for frame in range(frames):
-            band[frame] = band[frame] / (nearby[frame] + floor) + offset
+        for window in range(len(floors)):
+            band = bands[row, bounds[window] : bounds[window + 1]]
+            frames = len(band)
+            reach = min(half, (frames - 1) // 2)
+            total = 0.0
+            for frame in range(reach):
+                total += band[frame]
+            for frame in range(reach + 1):
+                total += band[frame + reach]
+                nearby[frame] = total / (frame + reach + 1)
+            share = 1 / (2.0 * reach + 1)
+            for frame in range(reach + 1, frames - reach):
+                total += band[frame + reach] - band[frame - reach - 1]
+                nearby[frame] = total * share
+            for frame in range(frames - reach, frames):
+                total -= band[frame - reach - 1]
+                nearby[frame] = total / (frames - frame + reach)
+            floor = floors[window]
+            for frame in range(frames):
+                band[frame] = band[frame] / (nearby[frame] + floor) + offset
 
 
 @compiled("void(float32[::1], float32[::1], float32[:])")
@@ -110,119 +117,138 @@ def _moments(values: np.ndarray, weights: np.ndarray, found: np.ndarray) -> None
     found[3] = absolute * share / spread
 
 
-@compiled("float32[:,::1](float32[:,::1], float32[:,::1])")
-def moments(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """`statistics.MOMENTS` of each row of ``values``, (quantities, frames); returns shape (4, quantities).
+@compiled("float32[:,:,::1](float32[:,::1], float32[:,::1], int64[::1])")
+def moments(values: np.ndarray, weights: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """`statistics.MOMENTS` of each row of ``values``, (quantities, frames); returns shape (windows, 4, quantities).
 
     ``weights``, 0 or 1, have as many frames, and one row or as many.
     """
-    found = np.empty((4, len(values)), np.float32)
+    found = np.empty((len(bounds) - 1, 4, len(values)), np.float32)
     for row in range(len(values)):
-        _moments(values[row], weights[row if len(weights) > 1 else 0], found[:, row])
+        weight = weights[row if len(weights) > 1 else 0]
+        for window in range(len(found)):
+            start, end = bounds[window], bounds[window + 1]
+            _moments(values[row, start:end], weight[start:end], found[window, :, row])
     return found
 
 
-@compiled("float32[:,:,:,::1](float32[:,::1], float32[::1], int64[::1])")
-def moments_of_differences(tracks: np.ndarray, weights: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """`statistics.MOMENTS` of first and second differences over so many frames; shape (steps, 2, 4, quantities).
+@compiled("float32[:,:,:,:,::1](float32[:,::1], float32[::1], int64[::1], int64[::1])")
+def moments_of_differences(
+    tracks: np.ndarray, weights: np.ndarray, bounds: np.ndarray, steps: np.ndarray
+) -> np.ndarray:
+    """`statistics.MOMENTS` of first and second differences over so many frames.
 
-    A difference counts where the frame in its middle does.
+    A difference counts where the frame in its middle does. Returns shape (windows, steps, 2, 4, quantities).
     """
-    quantities, frames = tracks.shape
-    found = np.empty((len(steps), 2, 4, quantities), np.float32)
-    difference = np.empty(frames, np.float32)
+    quantities, windows = len(tracks), len(bounds) - 1
+    found = np.empty((windows, len(steps), 2, 4, quantities), np.float32)
+    difference = np.empty(tracks.shape[1], np.float32)
     for row in range(quantities):
-        track = tracks[row]
-        for index, step in enumerate(steps):
-            later, latest = track[step:], track[2 * step :]
-            for frame in range(frames - step):
-                difference[frame] = later[frame] - track[frame]
-            middle = weights[step // 2 : step // 2 + frames - step]
-            _moments(difference[: frames - step], middle, found[index, 0, :, row])
-            for frame in range(frames - 2 * step):
-                difference[frame] = (latest[frame] - later[frame]) - (later[frame] - track[frame])
-            middle = weights[step : frames - step]
-            _moments(difference[: frames - 2 * step], middle, found[index, 1, :, row])
+        for window in range(windows):
+            track, weight = (
+                tracks[row, bounds[window] : bounds[window + 1]],
+                weights[bounds[window] : bounds[window + 1]],
+            )
+            frames = len(track)
+            for index, step in enumerate(steps):
+                later, latest = track[step:], track[2 * step :]
+                for frame in range(frames - step):
+                    difference[frame] = later[frame] - track[frame]
+                middle = weight[step // 2 : step // 2 + frames - step]
+                _moments(difference[: frames - step], middle, found[window, index, 0, :, row])
+                for frame in range(frames - 2 * step):
+                    difference[frame] = (latest[frame] - later[frame]) - (later[frame] - track[frame])
+                middle = weight[step : frames - step]
+                _moments(difference[: frames - 2 * step], middle, found[window, index, 1, :, row])
     return found
 
 
-@compiled("float32[:,::1](float32[:,::1], float32[::1], boolean)")
-def centre(tracks: np.ndarray, weights: np.ndarray, to_length_one: bool) -> np.ndarray:
-    """Tracks without their mean over frames of weight 1, zero in those of weight 0, and of length 1 if asked for.
+@compiled("float32[:,::1](float32[:,::1], float32[::1], int64[::1], boolean)")
+def centre(tracks: np.ndarray, weights: np.ndarray, bounds: np.ndarray, to_length_one: bool) -> np.ndarray:
+    """Take each row's mean over frames of weight 1 off, window by window, and set the others to 0.
 
-    ``tracks`` and the result have shape (quantities, frames), ``weights`` has (frames,).
+    Of shape (quantities, frames), as it was. If wanted, scaled to a length of 1.
     """
-    quantities, frames = tracks.shape
-    found = np.empty((quantities, frames), np.float32)
-    count = np.float32(0)
-    for frame in range(frames):
-        count += weights[frame]
-    for row in range(quantities):
-        track, centred = tracks[row], found[row]
-        total = power = np.float32(0)
-        for frame in range(frames):
-            total += track[frame] * weights[frame]
-        mean = total / max(count, np.float32(1))
-        for frame in range(frames):
-            centred[frame] = (track[frame] - mean) * weights[frame]
-            power += centred[frame] * centred[frame]
-        if to_length_one:
-            share = np.float32(1) / np.sqrt(power + np.float32(1e-9))
-            for frame in range(frames):
-                centred[frame] *= share
+    found = np.empty_like(tracks)
+    for row in range(len(tracks)):
+        for window in range(len(bounds) - 1):
+            start, end = bounds[window], bounds[window + 1]
+            track, weight, centred = tracks[row, start:end], weights[start:end], found[row, start:end]
+            total = power = count = np.float32(0)
+            for frame in range(len(track)):
+                total += track[frame] * weight[frame]
+                count += weight[frame]
+            mean = total / max(count, np.float32(1))
+            for frame in range(len(track)):
+                centred[frame] = (track[frame] - mean) * weight[frame]
+                power += centred[frame] * centred[frame]
+            if to_length_one:
+                share = np.float32(1) / np.sqrt(power + np.float32(1e-9))
+                for frame in range(len(track)):
+                    centred[frame] *= share
+    return found
+
+
+@compiled("float32[:,:,::1](float32[:,::1], int64[::1], int64[::1])")
+def autocorrelations(centred: np.ndarray, bounds: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """Autocorrelation of each row at each lag, relative to its power.
+
+    (quantities, frames) -> (windows, lags, quantities)
+    """
+    found = np.empty((len(bounds) - 1, len(lags), len(centred)), np.float32)
+    for row in range(len(centred)):
+        for window in range(len(found)):
+            track = centred[row, bounds[window] : bounds[window + 1]]
+            power = np.float32(0)
+            for frame in range(len(track)):
+                power += track[frame] * track[frame]
+            for index, lag in enumerate(lags):
+                later = track[lag:]
+                product = np.float32(0)
+                for frame in range(len(track) - lag):
+                    product += later[frame] * track[frame]
+                found[window, index, row] = product / (power + np.float32(1e-9))
     return found
 
 
 @compiled("float32[:,::1](float32[:,::1], int64[::1])")
-def autocorrelations(centred: np.ndarray, lags: np.ndarray) -> np.ndarray:
-    """Autocorrelation of each row at each lag, relative to its power; (quantities, frames) -> (lags, quantities)."""
-    quantities, frames = centred.shape
-    found = np.empty((len(lags), quantities), np.float32)
-    for row in range(quantities):
-        track = centred[row]
-        power = np.float32(0)
-        for frame in range(frames):
-            power += track[frame] * track[frame]
-        for index, lag in enumerate(lags):
-            later = track[lag:]
-            product = np.float32(0)
-            for frame in range(frames - lag):
-                product += later[frame] * track[frame]
-            found[index, row] = product / (power + np.float32(1e-9))
+def products_of_pairs(rows: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Inner product of each row with each one after it, (quantities, frames) -> (windows, pairs)."""
+    quantities = len(rows)
+    found = np.empty((len(bounds) - 1, quantities * (quantities - 1) // 2), np.float32)
+    for window in range(len(found)):
+        start, end = bounds[window], bounds[window + 1]
+        pair = 0
+        for first in range(quantities):
+            one = rows[first, start:end]
+            for second in range(first + 1, quantities):
+                other = rows[second, start:end]
+                product = np.float32(0)
+                for frame in range(end - start):
+                    product += one[frame] * other[frame]
+                found[window, pair] = product
+                pair += 1
     return found
 
 
-@compiled("float32[::1](float32[:,::1])")
-def products_of_pairs(rows: np.ndarray) -> np.ndarray:
-    """Inner product of each row with each one after it, (quantities, frames) -> (pairs,)."""
-    quantities, frames = rows.shape
-    found = np.empty(quantities * (quantities - 1) // 2, np.float32)
-    pair = 0
-    for first in range(quantities):
-        one = rows[first]
-        for second in range(first + 1, quantities):
-            other = rows[second]
-            product = np.float32(0)
-            for frame in range(frames):
-                product += one[frame] * other[frame]
-            found[pair] = product
-            pair += 1
-    return found
+@compiled("float32[:,:,::1](float32[:,::1], int64[::1], int64)")
+def products_at_lag(rows: np.ndarray, bounds: np.ndarray, lag: int) -> np.ndarray:
+    """Inner product of each row, ``lag`` frames later, with each.
 
-
-@compiled("float32[:,::1](float32[:,::1], int64)")
-def products_at_lag(rows: np.ndarray, lag: int) -> np.ndarray:
-    """Inner product of each row, ``lag`` frames later, with each; (quantities, frames) -> (quantities, quantities)."""
-    quantities, frames = rows.shape
-    found = np.empty((quantities, quantities), np.float32)
-    for first in range(quantities):
-        late = rows[first, lag:]
-        for second in range(quantities):
-            early = rows[second]
-            product = np.float32(0)
-            for frame in range(frames - lag):
-                product += late[frame] * early[frame]
-            found[first, second] = product
+    (quantities, frames) -> (windows, quantities, quantities)
+    """
+    quantities = len(rows)
+    found = np.empty((len(bounds) - 1, quantities, quantities), np.float32)
+    for window in range(len(found)):
+        start, end = bounds[window], bounds[window + 1]
+        for first in range(quantities):
+            late = rows[first, start + lag : end]
+            for second in range(quantities):
+                early = rows[second, start:end]
+                product = np.float32(0)
+                for frame in range(end - start - lag):
+                    product += late[frame] * early[frame]
+                found[window, first, second] = product
     return found
 
 
@@ -354,16 +380,19 @@ def relative_power(power: np.ndarray, first: int, end: int) -> np.ndarray:
     return found
 
 
-@compiled("float32[:,::1](float32[:,::1], float32[:,::1], int64[::1])")
-def shapes(relative: np.ndarray, logs: np.ndarray, edges: np.ndarray) -> np.ndarray:
+@compiled("float32[:,::1](float32[:,::1], float32[:,::1], int64[::1], int64[::1])")
+def shapes(relative: np.ndarray, logs: np.ndarray, bounds: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Flatness, entropy, flux, and how the logarithms bend between ``edges``, bins; (3 + ranges, frames).
 
     ``relative`` are shares of power and ``logs`` their natural logarithms, both of shape (frames, bins).
     """
     frames, bins = relative.shape
     found = np.empty((2 + len(edges), frames), np.float32)
+    window = 0
     for frame in range(frames):
-        now, log, past = relative[frame], logs[frame], relative[max(frame - 1, 0)]
+        if frame == bounds[window + 1]:
+            window += 1
+        now, log, past = relative[frame], logs[frame], relative[max(frame - 1, bounds[window])]
         flatness = entropy = flux = np.float32(0)
         for index in range(bins):
             flatness += log[index]
@@ -381,29 +410,85 @@ def shapes(relative: np.ndarray, logs: np.ndarray, edges: np.ndarray) -> np.ndar
     return found
 
 
-@compiled("Tuple((float32[:,:,::1], int64[:,:,::1]))(float32[::1], boolean[::1], int64[::1], int64, float32)")
+@compiled("float32[:,::1](float32[::1], boolean[::1], int64[::1], float32, int64)")
+def pitch_moves(
+    log_lag: np.ndarray, voiced: np.ndarray, bounds: np.ndarray, calm: float, least: int
+) -> np.ndarray:
+    """How ``log_lag`` moves from frame to frame, where both are voiced; shape (windows, 10).
+
+    `statistics.MOMENTS` of steps below ``calm``, and of changes between two of them; the share of steps that are not;
+    and the log standard deviation over voiced frames. Zeros where fewer than ``least`` steps are calm.
+    """
+    found = np.zeros((len(bounds) - 1, 10), np.float32)
+    steps, weights = np.empty(len(log_lag), np.float32), np.empty(len(log_lag), np.float32)
+    for window in range(len(found)):
+        lags, marked = (
+            log_lag[bounds[window] : bounds[window + 1]],
+            voiced[bounds[window] : bounds[window + 1]],
+        )
+        size = len(lags) - 1
+        few = many = 0
+        for frame in range(size):
+            steps[frame] = lags[frame + 1] - lags[frame]
+            inside = marked[frame] and marked[frame + 1]
+            chosen = inside and abs(steps[frame]) < calm
+            weights[frame] = chosen
+            few += chosen
+            many += inside
+        if few < least:
+            continue
+        _moments(steps[:size], weights[:size], found[window, :4])
+        smooth = np.float32(0)
+        for frame in range(size - 1):
+            steps[frame] = steps[frame + 1] - steps[frame]
+            weights[frame] = weights[frame] * weights[frame + 1]
+            smooth += weights[frame]
+        if smooth == 0:
+            weights[: size - 1] = 1
+        _moments(steps[: size - 1], weights[: size - 1], found[window, 4:8])
+        found[window, 8] = (many - few) / many
+        total = squares = 0.0
+        count = 0
+        for frame in range(len(lags)):
+            if marked[frame]:
+                total += lags[frame]
+                count += 1
+        for frame in range(len(lags)):
+            if marked[frame]:
+                squares += (lags[frame] - total / count) ** 2
+        found[window, 9] = np.log(np.sqrt(squares / count) + 1e-4)
+    return found
+
+
+@compiled(
+    "Tuple((float32[:,:,:,::1], int64[:,:,:,::1]))"
+    "(float32[::1], boolean[::1], int64[::1], int64[::1], int64, float32)"
+)
 def tremble(
-    log_lag: np.ndarray, voiced: np.ndarray, steps: np.ndarray, orders: int, calm: float
+    log_lag: np.ndarray, voiced: np.ndarray, bounds: np.ndarray, steps: np.ndarray, orders: int, calm: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Differences of ``log_lag`` over so many frames, of each order, within stretches of the frames marked.
 
-    Returns `statistics.MOMENTS` of those below ``calm``, shape (4, steps, orders); and how many these and all are,
-    shape (2, steps, orders).
+    Returns `statistics.MOMENTS` of those below ``calm``, shape (windows, 4, steps, orders); and how many these and all
+    are, shape (windows, 2, steps, orders).
     """
-    found = np.empty((4, len(steps), orders), np.float32)
-    counts = np.zeros((2, len(steps), orders), np.int64)
+    windows = len(bounds) - 1
+    found = np.empty((windows, 4, len(steps), orders), np.float32)
+    counts = np.zeros((windows, 2, len(steps), orders), np.int64)
     weights = np.empty(len(log_lag), np.float32)
-    for index, step in enumerate(steps):
-        difference, inside = log_lag.copy(), voiced.copy()
-        size = len(log_lag)
-        for order in range(orders):
-            size -= step
-            for frame in range(size):
-                difference[frame] = difference[frame + step] - difference[frame]
-                inside[frame] = inside[frame] and inside[frame + step]
-                chosen = inside[frame] and abs(difference[frame]) < calm
-                counts[0, index, order] += chosen
-                counts[1, index, order] += inside[frame]
-                weights[frame] = chosen
-            _moments(difference[:size], weights[:size], found[:, index, order])
+    for window in range(windows):
+        start, end = bounds[window], bounds[window + 1]
+        for index, step in enumerate(steps):
+            difference, inside = log_lag[start:end].copy(), voiced[start:end].copy()
+            size = end - start
+            for order in range(orders):
+                size -= step
+                for frame in range(size):
+                    difference[frame] = difference[frame + step] - difference[frame]
+                    inside[frame] = inside[frame] and inside[frame + step]
+                    chosen = inside[frame] and abs(difference[frame]) < calm
+                    counts[window, 0, index, order] += chosen
+                    counts[window, 1, index, order] += inside[frame]
+                    weights[frame] = chosen
+                _moments(difference[:size], weights[:size], found[window, :, index, order])
     return found, counts

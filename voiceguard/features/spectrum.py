@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -22,6 +24,46 @@ LEAST_FRAMES = 16
 """With fewer frames in speech all of them count as speech."""
 
 
+class Spectra(NamedTuple):
+    """Short-time power spectra of several windows of speech, side by side."""
+
+    power: np.ndarray
+    """Shape (frames, bins), float32, >= 0."""
+    speech: np.ndarray
+    """Which frames count, shape (frames,), bool."""
+    bounds: np.ndarray
+    """Where each window's frames begin, and the last one's end; shape (windows + 1,), int64."""
+
+    @property
+    def weights(self) -> np.ndarray:
+        """1 for frames that count and 0 for others, shape (frames,), float32."""
+        return self.speech.astype(np.float32)
+
+    def each_frame(self, of_window: np.ndarray) -> np.ndarray:
+        """Repeat what each window has for each of its frames; (windows,) -> (frames,)."""
+        return np.repeat(of_window, np.diff(self.bounds))
+
+
+def spectra(
+    samples: Sequence[np.ndarray],
+    speech: Sequence[np.ndarray],
+    window_samples: int = WINDOW_SAMPLES,
+    hop_samples: int = HOP_SAMPLES,
+) -> Spectra:
+    """Short-time power spectra of windows of speech, each of shape (n,); `frame_mask` says what their masks are."""
+    counts = [1 + (len(one) - window_samples) // hop_samples for one in samples]
+    begins = np.cumsum([0, *(len(one) for one in samples)])
+    starts = np.concatenate(
+        [begin + np.arange(count) * hop_samples for begin, count in zip(begins, counts, strict=False)]
+    )
+    masks = [
+        frame_mask(mask, count, window_samples, hop_samples)
+        for mask, count in zip(speech, counts, strict=True)
+    ]
+    power = _power_of_frames(np.concatenate(samples), starts, window_samples)
+    return Spectra(power, np.concatenate(masks), np.cumsum([0, *counts]))
+
+
 def power_spectrogram(
     samples: np.ndarray, window_samples: int = WINDOW_SAMPLES, hop_samples: int = HOP_SAMPLES
 ) -> np.ndarray:
@@ -31,13 +73,18 @@ def power_spectrogram(
     -------
     np.ndarray [shape=(1 + (n - window_samples) // hop_samples, window_samples // 2 + 1), float32, >= 0]
     """
-    count = max(0, 1 + (len(samples) - window_samples) // hop_samples)
-    power = np.empty((count, window_samples // 2 + 1), np.float32)
+    starts = np.arange(0, len(samples) - window_samples + 1, hop_samples)
+    return _power_of_frames(samples, starts, window_samples)
+
+
+def _power_of_frames(samples: np.ndarray, starts: np.ndarray, window_samples: int) -> np.ndarray:
+    power = np.empty((len(starts), window_samples // 2 + 1), np.float32)
     frames = np.empty((BLOCK_SAMPLES // window_samples, window_samples), np.float32)
-    for start in range(0, count, len(frames)):
-        block = frames[: count - start]
-        loops.cut_frames(samples[start * hop_samples :], hann(window_samples), hop_samples, block)
-        loops.squared_magnitudes(scipy.fft.rfft(block, axis=1), power[start : start + len(block)])
+    for first in range(0, len(starts), len(frames)):
+        these = starts[first : first + len(frames)]
+        block = frames[: len(these)]
+        loops.cut_frames(samples, hann(window_samples), these, block)
+        loops.squared_magnitudes(scipy.fft.rfft(block, axis=1), power[first : first + len(these)])
     return power
 
 
@@ -85,7 +132,7 @@ def cepstra(log_bands: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(transformed[1 : COEFFICIENTS + 1])
 
 
-def spectrum_shape(power: np.ndarray) -> np.ndarray:
+def spectrum_shape(power: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """Flatness, entropy, flux, and fine structure between harmonics in three ranges.
 
     ``power`` has shape (frames, bins); returns shape (6, frames).
@@ -93,7 +140,7 @@ def spectrum_shape(power: np.ndarray) -> np.ndarray:
     low, high = nearest_bin(300), nearest_bin(3400)
     relative = loops.relative_power(power, low, high)
     edges = np.array([0, nearest_bin(1000) - low, nearest_bin(2000) - low, high - low])
-    return loops.shapes(relative, np.log(relative), edges)
+    return loops.shapes(relative, np.log(relative), bounds, edges)
 
 
 def nearest_bin(frequency_hz: float, window_samples: int = WINDOW_SAMPLES) -> int:

@@ -7,7 +7,7 @@ longest stretch without a break counts; whether it makes one recording of two is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,8 +40,8 @@ LEAST_SCORE = 0.57
 LEAST_SHARE, LEAST_ALONE_S = 0.5, 4.0
 """A stretch covers this share of the shorter recording, or it lasts so long: one message may end with the words
 that another one begins with."""
-BESIDE = (-3, -2, -1, 1, 2, 3)
-"""Lines tried beside a stretch's own, in codes."""
+BESIDE_CODES = 3
+"""How far to either side of a stretch's own line others are tried."""
 BESIDE_SHARE = 0.45
 """Share of a stretch's differing bits that the best of these may spare it."""
 EDGE_S = 0.6
@@ -173,22 +173,34 @@ def _differing(a: Fingerprint, b: Fingerprint, tempo: float, offset: float) -> t
 
     Where the line falls between two codes, the nearer in bits counts; where there is none, all bits and more differ.
     """
-    index_b = np.full(int(b.places[-1]) + 2, -1)
+    bits, candidates = _beside(a, b, tempo, offset, range(2))
+    nearer = bits[1] < bits[0]
+    return np.where(nearer, bits[1], bits[0]), np.where(nearer, candidates[1], candidates[0])
+
+
+def _beside(
+    a: Fingerprint, b: Fingerprint, tempo: float, offset: float, shifts: Iterable[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare with the codes that begin so many steps after the last one before the line.
+
+    Both of shape (shifts, codes): differing bits, and places in ``b.codes``; where there is none, -1, and all bits and
+    more differ.
+    """
+    index_b = np.full(int(b.places[-1]) + 1, -1)
     index_b[b.places] = np.arange(len(b.places))
     below = np.floor(a.places * (1 + tempo) + offset).astype(np.int64)
-    nearest = np.stack([below, below + 1])
-    inside = (nearest >= 0) & (nearest < len(index_b))
-    candidates = np.where(inside, index_b[np.where(inside, nearest, 0)], -1)
+    wanted = below + np.array(shifts)[:, None]
+    candidates = np.where((wanted >= 0) & (wanted < len(index_b)), index_b.take(wanted, mode="clip"), -1)
     distances = np.bitwise_count(a.codes ^ b.codes[candidates])
-    bits = np.where(candidates >= 0, distances, 2 * CODE_BITS)
-    which, columns = bits.argmin(axis=0), np.arange(len(below))
-    return bits[which, columns], candidates[which, columns]
+    return np.where(candidates >= 0, distances, 2 * CODE_BITS), candidates
 
 
 def _local_mean(bits: np.ndarray) -> np.ndarray:
-    """Mean over ``BREAK_CODES`` around each code."""
-    padded = np.pad(bits, BREAK_CODES // 2, mode="reflect")
-    return np.convolve(padded, np.ones(BREAK_CODES) / BREAK_CODES, "valid")
+    """Mean over ``BREAK_CODES`` around each code, along the last axis, which is longer than half of them."""
+    half = BREAK_CODES // 2
+    nothing, before, after = bits[..., :1] * 0, bits[..., half:0:-1], bits[..., -2 : -half - 2 : -1]
+    total = np.cumsum(np.concatenate([nothing, before, bits, after], axis=-1), axis=-1, dtype=np.float64)
+    return (total[..., BREAK_CODES:] - total[..., :-BREAK_CODES]) / BREAK_CODES
 
 
 def _complete(codes: np.ndarray) -> np.ndarray:
@@ -248,15 +260,10 @@ def _is_straight(stretch: _Stretch, a: Fingerprint, b: Fingerprint) -> bool:
     Another name that takes a little longer moves all that follows it, and a slanted line may make do with the parts
     before and after.
     """
-    codes = slice(stretch.first[0], stretch.last[0] + 1)
-
-    def along(shift: int) -> np.ndarray:
-        bits, _ = _differing(a, b, stretch.tempo, stretch.offset + shift)
-        return _local_mean(np.minimum(bits, CODE_BITS / 2))[codes]
-
-    own = along(0)
-    best = np.minimum.reduce([own, *map(along, BESIDE)])
-    return bool(best.sum() >= (1 - BESIDE_SHARE) * own.sum())
+    bits, _ = _beside(a, b, stretch.tempo, stretch.offset, range(-BESIDE_CODES, BESIDE_CODES + 2))
+    nearer = np.minimum(np.minimum(bits[:-1], bits[1:]), CODE_BITS // 2)
+    lines = _local_mean(nearer)[:, stretch.first[0] : stretch.last[0] + 1]
+    return bool(lines.min(axis=0).sum() >= (1 - BESIDE_SHARE) * lines[BESIDE_CODES].sum())
 
 
 def _score(stretch: _Stretch) -> float:

@@ -37,14 +37,17 @@ COVERED = 0.8
 COMPARED_PER_GROUP = 2
 """Of one campaign's copies, so many are compared in full: they are the same recording."""
 
-# SQLite has no LATERAL; a correlated IN says the same. All of it runs inside SQLite, without Python's lock.
+# SQLite has no LATERAL; the last row to read of each key, found first, says the same. All of it runs inside SQLite,
+# without Python's lock.
 _ON_SQLITE = (
-    "SELECT found.print_seq, count(*) AS shared"
-    " FROM json_each(?) AS wanted CROSS JOIN fingerprint_keys AS found ON found.key = wanted.value"
-    " AND found.print_seq IN (SELECT print_seq FROM fingerprint_keys AS one"
-    " WHERE one.key = wanted.value AND one.print_seq > ? ORDER BY one.print_seq LIMIT ?)"
-    " GROUP BY found.print_seq HAVING count(*) >= ?"
-    " ORDER BY shared DESC, found.print_seq LIMIT ?"
+    "WITH wanted AS MATERIALIZED (SELECT value AS key, ifnull((SELECT one.print_seq FROM fingerprint_keys AS one"
+    " WHERE one.key = value AND one.print_seq > :after ORDER BY one.print_seq LIMIT 1 OFFSET :rows - 1),"
+    " 9223372036854775807) AS last FROM json_each(:keys))"
+    " SELECT found.print_seq, count(*) AS shared"
+    " FROM wanted CROSS JOIN fingerprint_keys AS found ON found.key = wanted.key"
+    " AND found.print_seq > :after AND found.print_seq <= wanted.last"
+    " GROUP BY found.print_seq HAVING count(*) >= :least"
+    " ORDER BY shared DESC, found.print_seq LIMIT :most"
 )
 _ON_POSTGRESQL = sa.text(
     "SELECT found.print_seq, count(*) AS shared"
@@ -54,6 +57,7 @@ _ON_POSTGRESQL = sa.text(
     " GROUP BY found.print_seq HAVING count(*) >= :least"
     " ORDER BY shared DESC, found.print_seq LIMIT :most"
 )
+_LIMITS = {"rows": ROWS_PER_KEY, "least": LEAST_SHARED, "most": MOST_COUNTED}
 
 _prints = schema.fingerprints.c
 _AMONG = _prints.seq.in_(sa.bindparam("seqs", expanding=True))
@@ -124,16 +128,7 @@ def candidates(
         return []
     if connection.dialect.name == "sqlite":
         return candidates_on_sqlite(_sqlite(connection), keys, after_seq=after_seq)
-    found = connection.execute(
-        _ON_POSTGRESQL,
-        {
-            "keys": keys,
-            "after": after_seq,
-            "rows": ROWS_PER_KEY,
-            "least": LEAST_SHARED,
-            "most": MOST_COUNTED,
-        },
-    )
+    found = connection.execute(_ON_POSTGRESQL, {"keys": keys, "after": after_seq, **_LIMITS})
     return [(row.print_seq, row.shared) for row in found]
 
 
@@ -141,8 +136,8 @@ def candidates_on_sqlite(
     database: sqlite3.Connection, keys: Sequence[int], *, after_seq: int = 0
 ) -> list[tuple[int, int]]:
     """Do what `candidates` does on any SQLite database with the table of keys; ``keys`` as stored."""
-    limits = (after_seq, ROWS_PER_KEY, LEAST_SHARED, MOST_COUNTED)
-    return database.execute(_ON_SQLITE, (json.dumps(list(keys)), *limits)).fetchall()
+    values = {"keys": json.dumps(list(keys)), "after": after_seq, **_LIMITS}
+    return database.execute(_ON_SQLITE, values).fetchall()
 
 
 def find(connection: sa.Connection, print_: Fingerprint, *, after_seq: int = 0) -> list[Similar]:

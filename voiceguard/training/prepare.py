@@ -27,9 +27,9 @@ from rich.progress import track
 
 from voiceguard.audio import RATE_HZ
 from voiceguard.features import extract, feature_names, features_sha256
+from voiceguard.processes import one_thread
 from voiceguard.telephony.channel import SEVERITIES, Channel, Severity, draw_channel
 from voiceguard.telephony.codecs import from_int16, to_int16
-from voiceguard.threads import one_thread
 from voiceguard.training.corpus import Clip, Corpus, read_samples
 from voiceguard.vad import FRAME_S, FRAME_SAMPLES, MIN_SCORED_S, speech_frames
 from voiceguard.windows import SpeechWindow, cut_windows
