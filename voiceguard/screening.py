@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.fft
 
 from voiceguard import fingerprint
 from voiceguard.audio import RATE_HZ, Limits, Recording, decode
 from voiceguard.detector import Detector, default_model_dir
 from voiceguard.errors import NoSuchChannel
 from voiceguard.fingerprint import Fingerprint
-from voiceguard.vad import FRAME_S, FRAME_SAMPLES, MIN_SCORED_S, Segment, segments, speech_frames
+from voiceguard.vad import FRAME_S, FRAME_SAMPLES, MIN_SCORED_S, Segment, hanning, segments, speech_frames
 from voiceguard.verdict import Reason, Verdict
 from voiceguard.windows import SpeechWindow, cut_windows
 
@@ -231,13 +232,10 @@ class Screener:
         score = None
         if looked.windows:
             seconds = np.array([window.speech.sum() * FRAME_SAMPLES / RATE_HZ for window in looked.windows])
+            scores = self.calibration.scores(raw, seconds).tolist()
             windows = tuple(
-                Window(
-                    round(window.start_s, 2),
-                    round(window.end_s, 2),
-                    self.calibration.score(float(value), float(length)),
-                )
-                for window, value, length in zip(looked.windows, raw, seconds, strict=True)
+                Window(round(window.start_s, 2), round(window.end_s, 2), value)
+                for window, value in zip(looked.windows, scores, strict=True)
             )
             score = self.calibration.score(float(np.average(raw, weights=seconds)), float(seconds.sum()))
         verdict, reason = self.calibration.decide(
@@ -309,5 +307,6 @@ def _measure(samples: np.ndarray, speech: np.ndarray, clipped_share: float) -> Q
 def _bandwidth(frames: np.ndarray) -> float:
     """Highest frequency whose mean power is within 45 dB of the strongest; frames of shape (m, 80)."""
     chosen = frames[:: max(len(frames) // 500, 1)]
-    power = (np.abs(np.fft.rfft(chosen * np.hanning(FRAME_SAMPLES), 256, axis=1)) ** 2).sum(axis=0)
+    spectrum = scipy.fft.rfft(chosen * hanning(FRAME_SAMPLES), 256, axis=1)
+    power = (spectrum.real**2 + spectrum.imag**2).sum(axis=0)
     return float(np.flatnonzero(power >= power.max() * 10**-4.5)[-1] * RATE_HZ / 256)

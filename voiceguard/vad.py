@@ -7,6 +7,7 @@ speech's own level.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,8 +83,14 @@ def segments(speech: np.ndarray) -> tuple[Segment, ...]:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], speech.astype(np.int8), [0]])))
     return tuple(
         Segment(round(start * FRAME_S, 2), round(end * FRAME_S, 2))
-        for start, end in zip(edges[::2], edges[1::2], strict=True)
+        for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
     )
+
+
+@functools.lru_cache(maxsize=64)
+def hanning(size: int) -> np.ndarray:
+    """Symmetric Hann window, shape (size,), float32."""
+    return np.hanning(size).astype(np.float32)
 
 
 def _steady_tones(frames: np.ndarray) -> np.ndarray:
@@ -98,8 +105,8 @@ def _steady_tones(frames: np.ndarray) -> np.ndarray:
     if blocks == 0:
         return tones
     stretch = frames[: blocks * TONE_FRAMES].reshape(blocks, TONE_FRAMES * FRAME_SAMPLES)
-    window = np.hanning(stretch.shape[1]).astype(np.float32)
-    power = np.abs(scipy.fft.rfft(stretch * window, axis=1)) ** 2
+    spectrum = scipy.fft.rfft(stretch * hanning(stretch.shape[1]), axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
     total = power.sum(axis=1) + 1e-12
     share = np.zeros(blocks)
     rows = np.arange(blocks)

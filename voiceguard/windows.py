@@ -60,20 +60,17 @@ def cut_windows(samples: np.ndarray, speech: np.ndarray, window_s: float = WINDO
 def _gather(samples: np.ndarray, frames: np.ndarray) -> SpeechWindow:
     """Join the stretches that hold these frames, each with its context, leaving longer pauses out."""
     context = CONTEXT_SAMPLES // FRAME_SAMPLES
-    breaks = np.flatnonzero(np.diff(frames) > 2 * context)
-    firsts = frames[np.concatenate([[0], breaks + 1])]
-    lasts = frames[np.concatenate([breaks, [len(frames) - 1]])]
     pieces, masks = [], []
     last_frame = len(samples) // FRAME_SAMPLES
-    for first, last in zip(firsts, lasts, strict=True):
-        begin, end = max(first - context, 0), min(last + 1 + context, last_frame)
+    for stretch in np.split(frames, np.flatnonzero(np.diff(frames) > 2 * context) + 1):
+        begin, end = max(int(stretch[0]) - context, 0), min(int(stretch[-1]) + 1 + context, last_frame)
         pieces.append(samples[begin * FRAME_SAMPLES : end * FRAME_SAMPLES])
         mask = np.zeros(end - begin, dtype=bool)
-        mask[frames[(frames >= first) & (frames <= last)] - begin] = True
+        mask[stretch - begin] = True
         masks.append(mask)
     return SpeechWindow(
-        start_s=frames[0] * FRAME_SAMPLES / RATE_HZ,
-        end_s=(frames[-1] + 1) * FRAME_SAMPLES / RATE_HZ,
+        start_s=int(frames[0]) * FRAME_SAMPLES / RATE_HZ,
+        end_s=(int(frames[-1]) + 1) * FRAME_SAMPLES / RATE_HZ,
         samples=np.concatenate(pieces),
         speech=np.concatenate(masks),
     )

@@ -273,8 +273,7 @@ def highest_peaks(
         most = np.float32(-1e30)
         for lag in range(first, end):
             search[lag] = row[lag] / lag_window[lag]
-            if search[lag] > most:
-                most = search[lag]
+            most = max(most, search[lag])
         best = first
         while best < end - 1 and search[best] < most:
             best += 1
@@ -331,6 +330,10 @@ def periodic_shares(power: np.ndarray, lags: np.ndarray, edges: np.ndarray) -> n
     return found
 
 
+_ABREAST = 64
+"""So many frames go through a recursion side by side, which the processor works on together."""
+
+
 @compiled("Tuple((float32[:,::1], float32[::1]))(float32[:,::1], int64)")
 def reflections(autocorrelation: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Levinson-Durbin recursion of each frame; ``autocorrelation`` has shape (frames, lags), more than ``order``.
@@ -340,27 +343,36 @@ def reflections(autocorrelation: np.ndarray, order: int) -> tuple[np.ndarray, np
     """
     frames = autocorrelation.shape[0]
     found, errors = np.empty((order, frames), np.float32), np.empty(frames, np.float32)
-    normal = np.empty(order + 1, np.float32)
-    coefficients, before = np.empty(order + 1, np.float32), np.empty(order + 1, np.float32)
+    normal = np.empty((order + 1, _ABREAST), np.float32)
+    coefficients = np.empty((order + 1, _ABREAST), np.float32)
+    before = np.empty((order + 1, _ABREAST), np.float32)
+    error, factor = np.empty(_ABREAST, np.float32), np.empty(_ABREAST, np.float32)
     most = np.float32(0.9999)
-    for frame in range(frames):
-        share = np.float32(1) / (autocorrelation[frame, 0] + np.float32(1e-16))
+    for start in range(0, frames, _ABREAST):
+        count = min(_ABREAST, frames - start)
+        for at in range(count):
+            row = autocorrelation[start + at]
+            share = np.float32(1) / (row[0] + np.float32(1e-16))
+            for index in range(1, order + 1):
+                normal[index, at] = row[index] * share
+            coefficients[0, at] = 1
+            error[at] = np.float32(1.0001)
         for index in range(1, order + 1):
-            normal[index] = autocorrelation[frame, index] * share
-        coefficients[0] = 1
-        error = np.float32(1.0001)
-        for index in range(1, order + 1):
-            projected = np.float32(0)
+            for at in range(count):
+                factor[at] = 0
             for past in range(index):
-                projected += coefficients[past] * normal[index - past]
-            factor = min(max(-projected / error, -most), most)
-            found[index - 1, frame] = factor
-            before[:index] = coefficients[:index]
-            coefficients[index] = 0
+                for at in range(count):
+                    factor[at] -= coefficients[past, at] * normal[index - past, at]
+            for at in range(count):
+                factor[at] = min(max(factor[at] / error[at], -most), most)
+                found[index - 1, start + at] = factor[at]
+                error[at] *= np.float32(1) - factor[at] * factor[at]
+                coefficients[index, at] = 0
+            before[:index, :count] = coefficients[:index, :count]
             for past in range(1, index + 1):
-                coefficients[past] += factor * before[index - past]
-            error *= np.float32(1) - factor * factor
-        errors[frame] = error
+                for at in range(count):
+                    coefficients[past, at] += factor[at] * before[index - past, at]
+        errors[start : start + count] = error[:count]
     return found, errors
 
 

@@ -5,7 +5,6 @@ The frames are those of several windows of speech, side by side: the ``bounds`` 
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 import scipy.fft
 
 from voiceguard.features import loops
+from voiceguard.vad import hanning
 
 MOMENTS = ("log_spread", "skewness", "kurtosis", "mean_absolute")
 ORDERS = (1, 2)
@@ -113,7 +113,7 @@ def modulation(
     shares = []
     for tracks in split(centred, bounds):
         size = scipy.fft.next_fast_len(tracks.shape[1], real=True)
-        spectrum = scipy.fft.rfft(tracks * _hanning(tracks.shape[1]), size)
+        spectrum = scipy.fft.rfft(tracks * hanning(tracks.shape[1]), size)
         shares.append(loops.shares_of_power(spectrum, modulation_edges(edges_hz, size, rate_hz)))
     values = np.log(np.array(shares))
     return Block(f"{family}.modulation", tuple(f"{low:g}hz" for low in edges_hz[:-1]), values)
@@ -173,8 +173,3 @@ def normalise(tracks: np.ndarray, weights: np.ndarray, bounds: np.ndarray) -> np
 def correlations(normal: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """Correlation of each pair of tracks that :func:`normalise` made, each pair once; shape (windows, pairs)."""
     return loops.products_of_pairs(normal, bounds)
-
-
-@functools.lru_cache(maxsize=64)
-def _hanning(size: int) -> np.ndarray:
-    return np.hanning(size).astype(np.float32)

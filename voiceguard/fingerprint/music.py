@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 
 from voiceguard.audio import RATE_HZ
-from voiceguard.vad import FRAME_SAMPLES
+from voiceguard.vad import FRAME_SAMPLES, hanning
 
 WINDOW_SAMPLES = 2048
 """256 ms, one window after the other: lines 4 Hz apart."""
@@ -42,8 +42,8 @@ def held_notes(samples: np.ndarray, speech: np.ndarray) -> np.ndarray:
     windows = len(samples) // WINDOW_SAMPLES
     if windows < 2 or not speech.any():
         return np.zeros(len(speech), bool)
-    taper = np.hanning(WINDOW_SAMPLES).astype(np.float32)
-    spectrum = scipy.fft.rfft(samples[: windows * WINDOW_SAMPLES].reshape(windows, -1) * taper, axis=1)
+    cut = samples[: windows * WINDOW_SAMPLES].reshape(windows, -1)
+    spectrum = scipy.fft.rfft(cut * hanning(WINDOW_SAMPLES), axis=1)
     low, high = (round(edge * WINDOW_SAMPLES / RATE_HZ) for edge in BAND_HZ)
     magnitude = np.abs(spectrum[:, low:high])
     # Not log1p: a magnitude so small that it matters is of no note, and only this logarithm is vectorised.

@@ -153,10 +153,14 @@ def probe(
     typer.echo(f"  those without one  EER {twins.eer_without:.1%}, within pages {twins.within_without:.3f}")
     spread = probe_spread(corpus, work, list(range(versions)), config, ensembles(members, seed)["full"], seed)
     typer.echo(
-        f"{spread.clips} clips through {spread.channels} channels each, spread of a clip's score over that of clips:"
+        f"{spread.clips} clips through {spread.channels} channels each, spread of a clip's score, "
+        "in nats and over that of clips:"
     )
-    typer.echo(f"  this recipe                              {spread.shipped_recipe:.2f}")
-    typer.echo(f"  the same networks, trained on clean clips {spread.clean_trained:.2f}")
+    for name, one in (
+        ("this recipe", spread.shipped_recipe),
+        ("the same networks, trained on clean clips", spread.clean_trained),
+    ):
+        typer.echo(f"  {name:41} {one.nats:.2f}  {one.of_clips:.2f}")
 
 
 def _cross_fold(

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.fft
 from rich.progress import track
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression
 
 from voiceguard.audio import RATE_HZ
 from voiceguard.features import extract, features_sha256
@@ -28,7 +29,7 @@ from voiceguard.training.crossfold import (
     score_ensemble,
     training_mask,
 )
-from voiceguard.training.mlp import MlpConfig, fit_mlp
+from voiceguard.training.mlp import Mlp, MlpConfig, fit_mlp
 from voiceguard.training.prepare import clip_window, version_channel
 from voiceguard.vad import MIN_SCORED_S
 
@@ -52,14 +53,24 @@ class TrivialCues:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How far one clip's score moves over channels, as a standard deviation."""
+
+    of_clips: float
+    """Over the standard deviation of all clips' mean scores."""
+    nats: float
+    """In natural-log likelihood ratios, as verdicts are: calibrated on other clips, heard as in training."""
+
+
+@dataclass(frozen=True)
 class ChannelSpread:
-    """Standard deviation of one clip's score over channels, over that of all clips' mean scores."""
+    """How far one clip's score moves over channels, of two detectors."""
 
     clips: int
     channels: int
-    shipped_recipe: float
-    clean_trained: float
-    """The same networks trained on the clips without any channel."""
+    shipped_recipe: Spread
+    clean_trained: Spread
+    """The same networks trained, and calibrated, on clips without any channel."""
 
 
 def probe_trivial_cues(corpus: Corpus, result: CrossFold, folder: Path) -> TrivialCues:
@@ -136,17 +147,23 @@ def probe_spread(
     """Score clips of one fold through ten channels each, plain and mild, by networks that never heard them."""
     train = training_mask(corpus, SPREAD_FOLD)
     synthetic, weights = corpus.column("synthetic"), clip_weights(corpus)
-    through = [version[train] for version in load_versions(folder, versions)]
-    clean = [_clean_features(corpus, folder)[train]]
+    through, clean = load_versions(folder, versions), [_clean_features(corpus, folder)]
     recipe_models, clean_models = (
         [
-            fit_mlp(heard, synthetic[train], weights[train], config, member.seed, member.columns)
+            fit_mlp(
+                [version[train] for version in heard],
+                synthetic[train],
+                weights[train],
+                config,
+                member.seed,
+                member.columns,
+            )
             for member in members
         ]
         for heard in (through, clean)
     )
     wild = np.flatnonzero((corpus.column("fold") == SPREAD_FOLD) & (corpus.column("source") == "wild"))
-    chosen = np.random.default_rng(seed).permutation(wild)[:SPREAD_CLIPS]
+    chosen, others = np.split(np.random.default_rng(seed).permutation(wild), [SPREAD_CLIPS])
     features = []
     for row in track(chosen, "ten channels"):
         clip = corpus.clips[row]
@@ -160,16 +177,26 @@ def probe_spread(
     stacked = np.stack(features).astype(np.float16)
     flat = stacked.reshape(-1, stacked.shape[2])
 
-    def spread(scores: np.ndarray) -> float:
-        by_clip = scores.reshape(stacked.shape[:2])
-        return float(np.sqrt((by_clip.std(axis=1, ddof=1) ** 2).mean()) / by_clip.mean(axis=1).std(ddof=1))
+    def spread(models: Sequence[Mlp], heard: Sequence[np.ndarray]) -> Spread:
+        by_clip = score_ensemble(models, flat).reshape(stacked.shape[:2])
+        within = float(np.sqrt((by_clip.std(axis=1, ddof=1) ** 2).mean()))
+        raw = np.concatenate([score_ensemble(models, version[others]) for version in heard])
+        slope = _slope(raw, np.tile(synthetic[others], len(heard)), np.tile(weights[others], len(heard)))
+        return Spread(within / by_clip.mean(axis=1).std(ddof=1), within * slope)
 
     return ChannelSpread(
         clips=len(stacked),
         channels=SPREAD_CHANNELS,
-        shipped_recipe=spread(score_ensemble(recipe_models, flat)),
-        clean_trained=spread(score_ensemble(clean_models, flat)),
+        shipped_recipe=spread(recipe_models, through),
+        clean_trained=spread(clean_models, clean),
     )
+
+
+def _slope(raw: np.ndarray, synthetic: np.ndarray, weights: np.ndarray) -> float:
+    """Fit how many nats a raw score counts, by weighted logistic regression."""
+    usable = np.isfinite(raw)
+    fitted = LogisticRegression(C=np.inf).fit(raw[usable, None], synthetic[usable], weights[usable])
+    return float(fitted.coef_[0, 0])
 
 
 def _spread_versions() -> list[int]:
