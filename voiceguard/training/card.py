@@ -39,7 +39,8 @@ its pages, speakers or engine names; calibration and thresholds applied to a fol
 Intervals are 95 % Clopper-Pearson and take clips as independent, which clips of one page are not. Calls are joined
 from a voice's clips in {joinings} random orders: what has no interval is the mean over them, the rest is of the first.
 Cllr stands before the least that any calibration of these scores would give, and how far perfectly calibrated scores
-of as many calls would lie above theirs, since that least is fitted to them.
+of as many calls would lie above theirs, since that least is fitted to them. Of calls it is fitted to all orders
+together, which are taken as calls of their own; they share their clips, so chance is more than it says.
 
 **Known limits.** Labels of the corpus come from file names and page headings, with some noise. Most speech is
 English. Wild pages show systems at their best, without the noise of a call; the channel is simulated. Voices of

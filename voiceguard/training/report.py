@@ -150,21 +150,27 @@ def _calls_row(
 ) -> Row | None:
     """Figures of calls; those that come without an interval are means over `JOININGS`.
 
-    Long calls are few, and which clips they are joined from moves their error by more than a point.
+    Long calls are few, and which clips they are joined from moves their error by more than a point. Cllr and its least
+    are of the calls of all of them together, which one calibration has to fit.
     """
     joinings = [score_calls(corpus, result, name, target_s, calibrations, seed) for seed in range(JOININGS)]
-    rows = [
-        _row(f"{name}, {target_s:.0f} s", scored, corpus, wild[scored.first])
-        for scored in joinings
-        if len(scored.score)
-    ]
-    if not rows:
+    if not all(len(scored.score) for scored in joinings):
         return None
+    title = f"{name}, {target_s:.0f} s"
+    rows = [_row(title, scored, corpus, wild[scored.first]) for scored in joinings]
+    together = Scored(
+        **{
+            field.name: np.concatenate([getattr(scored, field.name) for scored in joinings])
+            for field in dataclasses.fields(Scored)
+        }
+    )
+    pooled = _row(title, together, corpus, wild[together.first])
     means = {
         field.name: float(np.mean([getattr(row, field.name) for row in rows]))
         for field in dataclasses.fields(Row)
         if isinstance(getattr(rows[0], field.name), float)
     }
+    means |= {name: getattr(pooled, name) for name in ("cllr", "minimum_cllr", "excess_by_chance")}
     return dataclasses.replace(rows[0], **means)  # type: ignore[arg-type]
 
 
