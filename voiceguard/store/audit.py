@@ -135,7 +135,10 @@ def canonical(value: Any) -> str:
 
     Integers that a double can't hold, which RFC 8785 leaves out, become text.
     """
-    return rfc8785.dumps(_fitting(value)).decode()
+    try:
+        return rfc8785.dumps(value).decode()
+    except rfc8785.IntegerDomainError:
+        return rfc8785.dumps(_fitting(value)).decode()
 
 
 def _fitting(value: Any) -> Any:
