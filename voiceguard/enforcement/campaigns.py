@@ -168,7 +168,7 @@ def _place(connection: sa.Connection, call: NewCall, screening: Screening, found
     assert found.fingerprint is not None
     campaigns.serialise(connection)  # step 3
     matching = list(found.similar)
-    if similar.newest(connection) > found.seen_seq:
+    if similar.indexed_since(connection, found.seen_seq):
         matching += similar.find(connection, found.fingerprint, after_seq=found.seen_seq)
     matching = _up_to_date(connection, matching)
     announcement_seq, alike = sort_out(matching, found.fingerprint.speech_s)  # step 4

@@ -62,6 +62,7 @@ _LIMITS = {"rows": ROWS_PER_KEY, "least": LEAST_SHARED, "most": MOST_COUNTED}
 _prints = schema.fingerprints.c
 _AMONG = _prints.seq.in_(sa.bindparam("seqs", expanding=True))
 _NEWEST = sa.select(sa.func.max(_prints.seq))
+_INDEXED_SINCE = sa.exists().where(_prints.seq > sa.bindparam("after"), _prints.indexed).select()
 _GROUPS = sa.select(_prints.seq, _prints.campaign_seq, _prints.announcement_seq).where(
     _AMONG, _prints.version == fingerprints.VERSION
 )
@@ -117,6 +118,11 @@ def remove(connection: sa.Connection, print_seq: int, print_: Fingerprint) -> No
 def newest(connection: sa.Connection) -> int:
     """Return the number of the latest fingerprint, 0 if there is none."""
     return connection.scalar(_NEWEST) or 0
+
+
+def indexed_since(connection: sa.Connection, after_seq: int) -> bool:
+    """Say whether a fingerprint later than ``after_seq`` is in the index; most of a campaign's are not."""
+    return bool(connection.scalar(_INDEXED_SINCE, {"after": after_seq}))
 
 
 def candidates(
