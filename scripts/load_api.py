@@ -83,7 +83,7 @@ async def load(
     url, audio, seed = urlsplit(address), clip(), os.urandom(4)
     latencies: list[float] = []
     statuses: Counter[int] = Counter()
-    # The client shares the server's cores: bare streams, kept open, cost it a fifth of what aiohttp does.
+    # The client shares the server's cores: bare streams, kept open, cost it less than half of aiohttp.
     idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     began = time.perf_counter()
 

@@ -22,8 +22,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from voiceguard.processes import keep_memory
-
 if TYPE_CHECKING:
     from voiceguard.archive.importing import Importer
     from voiceguard.archive.ray_engine import RayCrew
@@ -148,7 +146,6 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
-    keep_memory()
     try:
         app(prog_name="voiceguard")
     except BrokenPipeError:

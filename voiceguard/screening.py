@@ -19,6 +19,7 @@ from voiceguard.audio import RATE_HZ, Limits, Recording, decode
 from voiceguard.detector import Detector, default_model_dir
 from voiceguard.errors import NoSuchChannel
 from voiceguard.fingerprint import Fingerprint
+from voiceguard.processes import keep_memory
 from voiceguard.vad import FRAME_S, FRAME_SAMPLES, MIN_SCORED_S, Segment, hanning, segments, speech_frames
 from voiceguard.verdict import Reason, Verdict
 from voiceguard.windows import SpeechWindow, cut_windows
@@ -137,13 +138,15 @@ class Screener:
     def load(cls, model_dir: Path | None = None) -> Screener:
         """Load a model: the given folder, else the one of ``VOICEGUARD_MODEL``, else the shipped one.
 
-        ``light`` names the lighter of the shipped ones.
+        ``light`` names the lighter of the shipped ones. The process keeps memory for the next recording from now on
+        (:func:`voiceguard.processes.keep_memory`).
 
         Raises
         ------
         ModelError
             If the model is missing, altered or of another version.
         """
+        keep_memory()
         return cls(Detector(default_model_dir(model_dir)))
 
     @property

@@ -24,7 +24,7 @@ from voiceguard.api import worker
 from voiceguard.audio import Limits
 from voiceguard.errors import DamagedRecording, VoiceGuardError
 from voiceguard.fingerprint import Fingerprint
-from voiceguard.processes import one_thread
+from voiceguard.processes import keep_memory, one_thread
 from voiceguard.screening import Screening
 from voiceguard.streaming import Look
 
@@ -76,6 +76,7 @@ class ScreeningPool:
     async def start(self) -> None:
         """Start the processes; raise `ModelError` if the detector can't be loaded."""
         one_thread()
+        keep_memory()  # this process compares fingerprints
         lanes = await asyncio.gather(*(self._open() for _ in range(self._workers)))
         self.model = lanes[0].worker.model
         for lane in lanes:

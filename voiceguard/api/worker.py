@@ -13,7 +13,6 @@ from pathlib import Path
 
 from voiceguard.audio import Limits, decode
 from voiceguard.fingerprint import Fingerprint
-from voiceguard.processes import keep_memory
 from voiceguard.screening import Screener, Screening, deciding_print
 from voiceguard.streaming import MAX_LOOK_S, Look, look_at
 from voiceguard.telephony.streams import AudioFormat, wav_bytes
@@ -41,7 +40,6 @@ class StreamSoFar:
 def start(model_dir: Path | None) -> Worker:
     """Load the detector; raise `ModelError` if that can't be done."""
     global _screener
-    keep_memory()
     # Signals to the whole group are for the server, which ends us when it has drained.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -15,7 +15,7 @@ import numpy as np
 
 from voiceguard.archive.jobs import Job
 from voiceguard.archive.screen import OneByOne, load
-from voiceguard.processes import keep_memory, one_thread
+from voiceguard.processes import one_thread
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,6 @@ def _start_at(barrier: Barrier) -> None:
     global _start
     _start = barrier
     one_thread()
-    keep_memory()
 
 
 def _work(body: _Body, arguments: tuple[Path, Path | None], seconds: float) -> float:

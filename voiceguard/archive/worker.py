@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceguard.errors import VoiceGuardError
-from voiceguard.processes import keep_memory, one_thread
+from voiceguard.processes import one_thread
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -138,7 +138,6 @@ def _become_a_worker() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     one_thread()
-    keep_memory()
     # A crash of a decoder is a row, not a core dump of somebody's phone call.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Decoders write to the terminal past Python, into the progress bar.

@@ -46,6 +46,7 @@ from voiceguard.features.statistics import (
     correlations,
     differences,
     dynamics,
+    each_frame,
     modulation,
     moments,
     normalise,
@@ -167,10 +168,10 @@ def _blocks(windows: Sequence[SpeechWindow], features: FeatureSet) -> Iterable[B
     power, speech, bounds = frames
     share = np.float32(10 ** (FLOOR_DB / 10) / power.shape[1])
     floors = sums(power.sum(axis=1) * speech, bounds) / sums(frames.weights, bounds) * share
-    log_bands = np.log(band_powers(power) + frames.each_frame(floors + np.float32(1e-16)))
+    log_bands = np.log(band_powers(power) + each_frame(floors + np.float32(1e-16), bounds))
     coefficients = cepstra(log_bands)
     pairs = (log_bands[0::2] + log_bands[1::2]) / 2
-    loudest = frames.each_frame(np.maximum.reduceat(pairs.max(axis=0), bounds[:-1]))
+    loudest = each_frame(np.maximum.reduceat(pairs.max(axis=0), bounds[:-1]), bounds)
     autocorrelation = autocorrelate(power)
     peak = find_peak(autocorrelation)
     excitation = analyse_excitation(autocorrelation, peak, speech)
@@ -191,7 +192,7 @@ def _blocks(windows: Sequence[SpeechWindow], features: FeatureSet) -> Iterable[B
     if features != "light":
         spoken["shape"] = shape[:, speech]
     yield from statics(spoken, spoken_bounds)
-    yield from _bands(pairs, frames)
+    yield from _bands(pairs, frames, spoken["bands"], spoken_bounds)
     voiced = sums(excitation.voiced.astype(np.float32), bounds) / sums(frames.weights, bounds)
     yield Block("pitch", ("voiced_share",), voiced)
     yield from pitch(excitation.log_lag, excitation.voiced, bounds)
@@ -207,18 +208,20 @@ def _blocks(windows: Sequence[SpeechWindow], features: FeatureSet) -> Iterable[B
         yield modulation("lfcc", centred, spoken_bounds, CEPSTRAL_MODULATION_HZ, RATE_HZ / HOP_SAMPLES)
 
 
-def _bands(pairs: np.ndarray, frames: Spectra) -> Iterable[Block]:
-    """Band energies, shape (bands, frames): movement, modulation spectrum, how far bands move together."""
+def _bands(pairs: np.ndarray, frames: Spectra, spoken: np.ndarray, bounds: np.ndarray) -> Iterable[Block]:
+    """Band energies, shape (bands, frames): movement, modulation spectrum, how far bands move together.
+
+    ``spoken`` are those of frames of speech alone, within ``bounds``.
+    """
     moving = frames.weights * within(frames.bounds, 1)
     yield Block("bands.delta", MOMENTS, moments(differences(pairs, 1), moving, frames.bounds))
-    bounds = bounds_among(frames.speech, frames.bounds)
-    centred = without_mean(pairs[:, frames.speech], bounds)
+    centred = without_mean(spoken, bounds)
     yield modulation("bands", centred, bounds, MODULATION_HZ, RATE_HZ / HOP_SAMPLES)
     every_other = np.concatenate([np.arange(*ends) % 2 == ends[0] % 2 for ends in itertools.pairwise(bounds)])
     normal, bounds = centred[:, every_other], bounds_among(every_other, bounds)  # neighbours overlap
     counts = np.diff(bounds)
     level = np.sqrt(sums(normal * normal, bounds) / counts) + np.float32(1e-6)
-    normal = (normal / np.repeat(level, counts, axis=1)).astype(np.float32)
+    normal = (normal / each_frame(level, bounds)).astype(np.float32)
     (rows, columns), starts = band_diagonals()
     # Where a pair of rows is among all pairs, each once.
     places = rows * (2 * len(pairs) - rows - 1) // 2 + columns - rows - 1

@@ -13,7 +13,7 @@ import scipy.fft
 from voiceguard.audio import RATE_HZ
 from voiceguard.features import loops
 from voiceguard.features.spectrum import hann
-from voiceguard.features.statistics import MOMENTS, Block, sums
+from voiceguard.features.statistics import MOMENTS, Block, each_frame, sums
 
 LPC_ORDER = 10
 PITCH_LAGS = (RATE_HZ // 400, RATE_HZ // 62 - 1)
@@ -81,7 +81,7 @@ def enough(marked: np.ndarray, bounds: np.ndarray, otherwise: np.ndarray | None 
 
     In windows where hardly any is marked, of all frames, or of those that ``otherwise`` marks.
     """
-    few = np.repeat(sums(marked.astype(np.int64), bounds) < LEAST_VOICED, np.diff(bounds))
+    few = each_frame(sums(marked.astype(np.int64), bounds) < LEAST_VOICED, bounds)
     return np.where(few, True if otherwise is None else otherwise, marked).astype(np.float32)
 
 

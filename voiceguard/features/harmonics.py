@@ -83,5 +83,5 @@ def _tremble(family: str, log_lag: np.ndarray, voiced: np.ndarray, bounds: np.nd
     calm_steps = both & (np.abs(steps) < CALM_STEP)
     normal = normalise(steps[None], calm_steps.astype(np.float32), bounds)
     similar = loops.autocorrelations(normal, bounds, np.array(TREMBLE_LAGS))[..., 0]
-    similar *= (sums(calm_steps.astype(np.int64), bounds) >= LEAST_VOICED)[:, None]
+    similar *= calm[:, :1, 0] >= LEAST_VOICED  # of steps of one frame
     yield Block(f"{family}.autocorrelation", tuple(map(str, TREMBLE_LAGS)), similar)

@@ -39,10 +39,6 @@ class Spectra(NamedTuple):
         """1 for frames that count and 0 for others, shape (frames,), float32."""
         return self.speech.astype(np.float32)
 
-    def each_frame(self, of_window: np.ndarray) -> np.ndarray:
-        """Repeat what each window has for each of its frames; (windows,) -> (frames,)."""
-        return np.repeat(of_window, np.diff(self.bounds))
-
 
 def spectra(
     samples: Sequence[np.ndarray],

@@ -134,6 +134,11 @@ def sums(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     return np.asarray(np.add.reduceat(values, bounds[:-1], axis=-1))
 
 
+def each_frame(of_window: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Repeat what each window has for each of its frames; (..., windows) -> (..., frames)."""
+    return np.repeat(of_window, np.diff(bounds), axis=-1)
+
+
 def bounds_among(chosen: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """Bounds of the windows among the frames that are chosen, a mask of shape (frames,)."""
     return np.append(0, np.cumsum(sums(chosen.astype(np.int64), bounds)))

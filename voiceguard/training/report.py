@@ -153,8 +153,12 @@ def _calls_row(
     Long calls are few, and which clips they are joined from moves their error by more than a point. Cllr and its least
     are of the calls of all of them together, which one calibration has to fit.
     """
-    joinings = [score_calls(corpus, result, name, target_s, calibrations, seed) for seed in range(JOININGS)]
-    if not all(len(scored.score) for scored in joinings):
+    joinings = [
+        scored
+        for seed in range(JOININGS)
+        if len((scored := score_calls(corpus, result, name, target_s, calibrations, seed)).score)
+    ]
+    if not joinings:
         return None
     title = f"{name}, {target_s:.0f} s"
     rows = [_row(title, scored, corpus, wild[scored.first]) for scored in joinings]
