@@ -44,6 +44,8 @@ def show(
     typer.echo(f"model           {record.id}")
     typer.echo(f"features        {record.features}")
     typer.echo(f"graph SHA-256   {record.graph_sha256}")
+    if record.network is not None:
+        typer.echo(f"network SHA-256 {record.network.graph_sha256}")
     typer.echo(f"synthetic from  {calibration.flag_threshold:+.2f}  (natural-log likelihood ratio)")
     typer.echo(f"review from     {calibration.review_threshold:+.2f}")
     typer.echo(f"human up to     {calibration.clear_threshold:+.2f}")

@@ -81,6 +81,7 @@ def run_bench(screener: Screener, samples: np.ndarray, *, repeats: int = 7) -> B
         "speech": lambda: speech_frames(channel),
         "features": lambda: detector.extract(windows),
         "model": lambda: detector.score_features(features),
+        "network": lambda: detector.score_spectrograms(windows),
         "screen, end to end": lambda: screener.screen(raw),
     }
     best = dict.fromkeys(work, float("inf"))

@@ -1,8 +1,10 @@
 """Windows -> raw scores: the trained classifier, run by onnxruntime.
 
-A model is a folder with ``detector.onnx`` and ``model.json``. ``model.json`` names the model, the SHA-256 of
-the graph, the set of features that it expects and the calibration (see :mod:`voiceguard.verdict`). The hash is
-checked when the model is loaded: a changed graph never scores anything.
+A model is a folder with ``detector.onnx`` and ``model.json``, and with ``network.onnx`` where a network on the
+spectrogram takes part: its output, times the weight that ``model.json`` states, is added to what the features score.
+``model.json`` names the model, the SHA-256 of each graph, the set of features that it expects and the calibration
+(see :mod:`voiceguard.verdict`). The hashes are checked when the model is loaded: a changed graph never scores
+anything.
 """
 
 from __future__ import annotations
@@ -10,26 +12,51 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from voiceguard.errors import ModelError
-from voiceguard.features import FEATURE_SETS, FeatureSet, extract, features_sha256
+from voiceguard.features import (
+    FEATURE_SETS,
+    WINDOWS_AT_ONCE,
+    FeatureSet,
+    analyse,
+    extract,
+    features_sha256,
+)
+from voiceguard.features.spectrum import Spectra
 from voiceguard.shipped import shipped
+from voiceguard.spectrogram import hear_each
 from voiceguard.verdict import Calibration
 from voiceguard.windows import SpeechWindow
 
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
 SCHEMA = 1
 GRAPH_FILE = "detector.onnx"
+NETWORK_FILE = "network.onnx"
 RECORD_FILE = "model.json"
 MODEL_VARIABLE = "VOICEGUARD_MODEL"
 LIGHT_MODEL = "light"
 """Names the lighter of the shipped detectors, wherever a model's folder is asked for."""
 ROWS_AT_ONCE = 8
 """Windows that the model scores at once."""
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """What ``model.json`` says of the network on the spectrogram."""
+
+    graph_sha256: str
+    weight: float
+    """What its logit is multiplied by before it is added to the score of the features."""
+    share: float
+    """How much of a window it hears."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +68,7 @@ class ModelRecord:
     features: FeatureSet
     features_sha256: str
     calibration: Calibration
+    network: NetworkRecord | None = None
 
 
 def default_model_dir(named: Path | None = None) -> Path:
@@ -74,6 +102,7 @@ def read_record(folder: Path) -> ModelRecord:
             features=features,
             features_sha256=raw["features_sha256"],
             calibration=Calibration(**raw["calibration"]),
+            network=NetworkRecord(**raw["network"]) if raw.get("network") else None,
         )
     except OSError as error:
         raise ModelError(f"Expected a model record at {path}; it can't be read: {error.strerror}.") from error
@@ -96,42 +125,28 @@ class Detector:
     """
 
     def __init__(self, folder: Path) -> None:
-        import onnxruntime
-
         self.folder = folder
         self.record = read_record(folder)
-        try:
-            graph = (folder / GRAPH_FILE).read_bytes()
-        except OSError as error:
-            raise ModelError(f"Expected the detector at {folder / GRAPH_FILE}: {error.strerror}.") from error
-        found = hashlib.sha256(graph).hexdigest()
-        if found != self.record.graph_sha256:
-            raise ModelError(
-                f"Expected {GRAPH_FILE} with SHA-256 {self.record.graph_sha256}; got {found}. The file was changed."
-            )
+        self._session = _load_graph(folder / GRAPH_FILE, self.record.graph_sha256)
+        network = self.record.network
+        self._network = None if network is None else _load_graph(folder / NETWORK_FILE, network.graph_sha256)
         expected = features_sha256(self.record.features)
         if self.record.features_sha256 != expected:
             raise ModelError(
                 f"Model {self.record.id} was trained on other features than this version computes; use the model "
                 "that came with it."
             )
-        options = onnxruntime.SessionOptions()
-        # One thread: scores must not depend on the machine, and processes are how serving scales.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def score(self, windows: Sequence[SpeechWindow]) -> np.ndarray:
         """Raw scores, shape (windows,), float64; higher is more synthetic. Windows don't influence each other."""
-        return self.score_features(self.extract(windows))
+        return self._each(windows, self._score)
 
     def extract(self, windows: Sequence[SpeechWindow]) -> np.ndarray:
         """Features that this model scores, shape (windows, features), float32."""
         return extract(windows, self.record.features)
 
     def score_features(self, features: np.ndarray) -> np.ndarray:
-        """Raw scores of feature rows, shape (windows, features) -> (windows,)."""
+        """Score feature rows, shape (windows, features) -> (windows,): the raw score without the network's part."""
         # Always as many rows: matrix products of other shapes may sum in another order, in the last bits. Several,
         # since reading the weights from memory is most of the cost.
         scores = np.zeros(len(features))
@@ -142,3 +157,47 @@ class Detector:
             found = self._session.run(None, {"features": batch})[0]
             scores[start : start + len(rows)] = np.ravel(found)[: len(rows)]
         return scores
+
+    def score_spectrograms(self, windows: Sequence[SpeechWindow]) -> np.ndarray:
+        """Part of the raw scores that the network on the spectrogram adds, shape (windows,); 0 without one."""
+        return self._each(windows, lambda chunk: self._hear(analyse(chunk)))
+
+    def _each(
+        self, windows: Sequence[SpeechWindow], score: Callable[[Sequence[SpeechWindow]], np.ndarray]
+    ) -> np.ndarray:
+        starts = range(0, len(windows), WINDOWS_AT_ONCE)
+        parts = [score(windows[start : start + WINDOWS_AT_ONCE]) for start in starts]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _score(self, windows: Sequence[SpeechWindow]) -> np.ndarray:
+        frames = analyse(windows)
+        return self.score_features(extract(windows, self.record.features, frames)) + self._hear(frames)
+
+    def _hear(self, frames: Spectra) -> np.ndarray:
+        scores = np.zeros(len(frames.bounds) - 1)
+        if self._network is None or self.record.network is None:
+            return scores
+        # One at a time: windows differ in length, and must not influence each other.
+        for row, heard in enumerate(hear_each(frames, self.record.network.share)):
+            inputs = {"spectrogram": heard.spectrogram[None, None], "weights": heard.weights[:, None]}
+            scores[row] = self.record.network.weight * float(self._network.run(None, inputs)[0][0, 0])
+        return scores
+
+
+def _load_graph(path: Path, sha256: str) -> InferenceSession:
+    """Load a graph, if it is the one that was recorded."""
+    import onnxruntime
+
+    try:
+        graph = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"Expected the detector at {path}: {error.strerror}.") from error
+    found = hashlib.sha256(graph).hexdigest()
+    if found != sha256:
+        raise ModelError(f"Expected {path.name} with SHA-256 {sha256}; got {found}. The file was changed.")
+    options = onnxruntime.SessionOptions()
+    # One thread: scores must not depend on the machine, and processes are how serving scales.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -73,6 +73,10 @@ FAMILIES = (
 )
 
 
+HEARD = Family("heard", "Traces that the network hears in the spectrogram", "")
+"""What no named feature says; its weight is what the network adds, beyond what it adds to human speech."""
+
+
 @dataclass(frozen=True)
 class CueWeight:
     """What one family of features did to a score."""
@@ -94,7 +98,9 @@ class Reference:
     """Mean features, shape (features,), float32."""
     low: np.ndarray
     high: np.ndarray
-    """Percentiles 5 and 95 of each family's weight, shape (families,)."""
+    """Percentiles 5 and 95 of each family's weight, shape (families,); of the network last, where there is one."""
+    network: float | None = None
+    """What the network adds to the raw score of human speech, in the mean; None without one."""
 
 
 @dataclass(frozen=True)
@@ -140,19 +146,21 @@ def load_reference(folder: Path, features: FeatureSet = "full") -> Reference:
     try:
         raw = json.loads(path.read_text())
         mean = np.array(raw["mean"], np.float32)
-        ranges = np.array([raw["ranges"][family.name] for family in families(features)])
+        network = raw.get("network")
+        known = families(features) + ((HEARD,) if network is not None else ())
+        ranges = np.array([raw["ranges"][family.name] for family in known])
     except OSError as error:
         raise ModelError(f"Expected a reference at {path}; it can't be read: {error.strerror}.") from error
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"Expected a complete reference at {path}; got {error!r}.") from error
     count = len(feature_names(features))
-    if mean.shape != (count,) or ranges.shape != (len(families(features)), 2):
+    if mean.shape != (count,) or ranges.shape != (len(known), 2):
         raise ModelError(f"Expected {count} features in {path}; got {mean.size}.")
-    return Reference(mean, ranges[:, 0], ranges[:, 1])
+    return Reference(mean, ranges[:, 0], ranges[:, 1], network)
 
 
 def weigh(detector: Detector, windows: Sequence[SpeechWindow]) -> tuple[CueWeight, ...]:
-    """Weigh every family of features for one channel's score, heaviest first.
+    """Weigh every family of features, and what the network hears, for one channel's score, heaviest first.
 
     Parameters
     ----------
@@ -175,11 +183,14 @@ def weigh(detector: Detector, windows: Sequence[SpeechWindow]) -> tuple[CueWeigh
     for mask in family_masks(kind):
         without = detector.score_features(np.where(mask, reference.mean, features))
         weights.append(slope * float(np.average(whole - without, weights=seconds)))
+    cues = families(kind)
+    if reference.network is not None:
+        added = detector.score_spectrograms(windows)
+        weights.append(slope * float(np.average(added - reference.network, weights=seconds)))
+        cues += (HEARD,)
     found = [
         CueWeight(family.name, family.label, round(weight, 3), float(low), float(high))
-        for family, weight, low, high in zip(
-            families(kind), weights, reference.low, reference.high, strict=True
-        )
+        for family, weight, low, high in zip(cues, weights, reference.low, reference.high, strict=True)
     ]
     return tuple(sorted(found, key=lambda cue: -abs(cue.weight)))
 

@@ -7,7 +7,7 @@ import os
 
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 # Of glibc's mallopt(3).
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _KEPT_BYTES, _KEPT_BLOCK_BYTES = 64 * 2**20, 16 * 2**20
 
 
@@ -26,7 +26,19 @@ def keep_memory() -> None:
     glibc gives megabytes back at once, and gets them page by page again: a fifth of the time that features take.
     Nothing happens with another C library.
     """
+    _mallopt((_MMAP_THRESHOLD, _KEPT_BLOCK_BYTES), (_TRIM_THRESHOLD, _KEPT_BYTES))
+
+
+def keep_all_memory() -> None:
+    """Let this process keep all memory that it frees: one that trains asks for the same hundreds of MB each step.
+
+    It trains more than twice as fast so. Nothing happens with another C library.
+    """
+    _mallopt((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def _mallopt(*options: tuple[int, int]) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, _KEPT_BLOCK_BYTES)
-        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+        for option, value in options:
+            mallopt(option, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_recipe_learns_and_the_exported_model_screens(manifest, tmp_path):
     from voiceguard.training.calibrate import fit_calibration
     from voiceguard.training.card import write_card
     from voiceguard.training.corpus import clip_weights, load_corpus
-    from voiceguard.training.crossfold import cross_fold, ensembles, load_versions, score_ensemble
+    from voiceguard.training.crossfold import cross_fold, load_versions, recipes, score_ensemble
     from voiceguard.training.export import export_ensemble, write_model
     from voiceguard.training.mlp import MlpConfig, fit_mlp
     from voiceguard.training.prepare import prepare
@@ -80,8 +81,8 @@ def test_recipe_learns_and_the_exported_model_screens(manifest, tmp_path):
     corpus = load_corpus(manifest)
     prepare(corpus, tmp_path, [0, 1, 2], jobs=1)
     config = MlpConfig(hidden=(32, 8), epochs=12, batch=32)
-    detectors = ensembles(1)
-    results = cross_fold(corpus, tmp_path, [0, 1, 2], config, detectors)
+    made = {kind: dataclasses.replace(recipe, perceptron=config) for kind, recipe in recipes().items()}
+    results = {kind: cross_fold(corpus, tmp_path, [0, 1, 2], kind, recipe) for kind, recipe in made.items()}
     light, result = results["light"], results["full"]
     assert not np.array_equal(light.scores["plain"], result.scores["plain"])
     report = make_report(corpus, result, tmp_path)
@@ -91,20 +92,21 @@ def test_recipe_learns_and_the_exported_model_screens(manifest, tmp_path):
     calibration = fit_calibration(corpus, result)
     assert calibration.slope > 0
 
-    again = cross_fold(corpus, tmp_path, [0, 1, 2], config, {"light": detectors["light"]})
-    np.testing.assert_allclose(again["light"].scores["plain"], light.scores["plain"], atol=1e-4)
+    again = cross_fold(corpus, tmp_path, [0, 1, 2], "light", made["light"])
+    np.testing.assert_allclose(again.scores["plain"], light.scores["plain"], atol=1e-4)
 
     features = load_versions(tmp_path, [0, 1, 2])
     synthetic, weights = corpus.column("synthetic"), clip_weights(corpus)
     rows = features[0][:20]
-    for kind, members in detectors.items():
+    for kind, recipe in made.items():
         models = [
-            fit_mlp(features, synthetic, weights, config, member.seed, member.columns) for member in members
+            fit_mlp(features, synthetic, weights, config, member.seed, member.columns)
+            for member in recipe.members
         ]
         out = tmp_path / kind
         write_model(out, "test", export_ensemble(models), calibration, kind)
-        recipe = {"members": members, "clips": 160, "corpus_sha256": "", "versions": 3}
-        write_card(out, "test", kind, calibration, report, recipe)
+        said = {"members": recipe.members, "clips": 160, "corpus_sha256": "", "versions": 3}
+        write_card(out, "test", kind, calibration, report, said)
         detector = Detector(out)
         count = len(feature_names(kind))
         actual = detector.score_features(rows[:, :count].astype(np.float32))

@@ -7,6 +7,7 @@ a result says on which device it was computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,11 @@ from voiceguard.archive.screen import Prepared, as_result, made_by
 from voiceguard.archive.torch_features import BatchFeatures
 from voiceguard.archive.worker import DeviceUnavailable
 from voiceguard.audio import decode
-from voiceguard.detector import GRAPH_FILE, Detector
+from voiceguard.detector import GRAPH_FILE, NETWORK_FILE, Detector
 from voiceguard.errors import ModelError
+from voiceguard.features import analyse
 from voiceguard.screening import Screener
+from voiceguard.spectrogram import hear_each
 from voiceguard.windows import SpeechWindow
 
 _AT_ONCE = 256
@@ -54,18 +57,10 @@ class BatchDetector:
     def __init__(self, detector: Detector, device: str) -> None:
         self.device = torch.device(device)
         self._features = BatchFeatures(device, detector.record.features)
-        graph = onnx.load(str(detector.folder / GRAPH_FILE)).graph
-        unknown = {node.op_type for node in graph.node} - set(_OPERATIONS)
-        if unknown:
-            raise ModelError(
-                f"Expected a graph that runs on {device}, but it has {', '.join(sorted(unknown))}."
-            )
-        self._nodes = list(graph.node)
-        self._constants = {
-            constant.name: torch.as_tensor(numpy_helper.to_array(constant).copy(), device=self.device)
-            for constant in graph.initializer
-        }
-        self._output = graph.output[0].name
+        self._graph = _Graph(detector.folder / GRAPH_FILE, self.device)
+        record = detector.record.network
+        self._weight, self._share = (0.0, 1.0) if record is None else (record.weight, record.share)
+        self._network = None if record is None else _Graph(detector.folder / NETWORK_FILE, self.device)
 
     def score(self, windows: Sequence[SpeechWindow]) -> np.ndarray:
         """Raw scores, shape (windows,), float64."""
@@ -76,14 +71,50 @@ class BatchDetector:
             for start in range(0, len(order), _AT_ONCE):
                 rows = order[start : start + _AT_ONCE]
                 features = self._features.extract([windows[row] for row in rows])
-                scores[rows] = self._run(features).double().cpu().numpy()
+                found = self._graph.run(features=features).reshape(len(rows))
+                scores[rows] = found.double().cpu().numpy()
+            if self._network is not None:
+                logits = [self._hear(self._network, window) for window in windows]
+                scores += self._weight * torch.stack(logits).double().cpu().numpy() if logits else 0.0
         return scores
 
-    def _run(self, features: Tensor) -> Tensor:
-        values: dict[str, Tensor] = {**self._constants, "features": features}
-        for node in self._nodes:
-            values[node.output[0]] = _OPERATIONS[node.op_type](*(values[name] for name in node.input))
-        return values[self._output].reshape(len(features))
+    def _hear(self, network: _Graph, window: SpeechWindow) -> Tensor:
+        (heard,) = hear_each(analyse([window]), self._share)
+        spectrogram, weights = (torch.from_numpy(part).to(self.device) for part in heard)
+        return network.run(spectrogram=spectrogram[None, None], weights=weights[:, None]).reshape(())
+
+
+class _Graph:
+    """A graph of ONNX, run by torch."""
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        graph = onnx.load(str(path)).graph
+        unknown = {node.op_type for node in graph.node} - set(_OPERATIONS)
+        if unknown:
+            raise ModelError(
+                f"Expected a graph that runs on {device}, but it has {', '.join(sorted(unknown))}."
+            )
+        self._steps = [
+            (
+                _OPERATIONS[node.op_type],
+                list(node.input),
+                node.output[0],
+                {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute},
+            )
+            for node in graph.node
+        ]
+        self._constants = {
+            constant.name: torch.as_tensor(numpy_helper.to_array(constant).copy(), device=device)
+            for constant in graph.initializer
+        }
+        self._output = graph.output[0].name
+
+    def run(self, **inputs: Tensor) -> Tensor:
+        """Compute the graph's output."""
+        values = {**self._constants, **inputs}
+        for operation, names, output, attributes in self._steps:
+            values[output] = operation(*(values[name] for name in names), **attributes)
+        return values[self._output]
 
 
 class Batched:
@@ -118,14 +149,27 @@ def _gemm(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.addmm(bias, values, weight)
 
 
+def _convolution(
+    values: Tensor, weight: Tensor, bias: Tensor | None = None, *, strides: list[int], pads: list[int]
+) -> Tensor:
+    # Our graphs pad both sides alike.
+    return torch.nn.functional.conv2d(values, weight, bias, strides, pads[:2])
+
+
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "Sub": torch.sub,
     "Mul": torch.mul,
     "Slice": lambda values, start, end, _axes: values[:, int(start) : int(end)],
     "Clip": lambda values, low, high: torch.minimum(torch.maximum(values, low), high),
-    "Cast": lambda values: values.float(),
+    "Cast": lambda values, to: values.float(),
     "Gemm": _gemm,
     "Relu": torch.relu,
     "Mean": lambda *values: torch.stack(values).mean(0),
     "Squeeze": lambda values, _axes: values,
+    "Add": torch.add,
+    "Sqrt": torch.sqrt,
+    "MatMul": torch.matmul,
+    "Concat": lambda *values, axis: torch.cat(values, axis),
+    "Reshape": lambda values, shape: values.reshape(shape.tolist()),
+    "Conv": _convolution,
 }

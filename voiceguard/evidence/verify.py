@@ -303,7 +303,7 @@ def _rescore_call(found: _Package, call_id: str, original: str) -> str:
     import dataclasses
 
     from voiceguard.audio import decode
-    from voiceguard.detector import GRAPH_FILE, RECORD_FILE
+    from voiceguard.detector import GRAPH_FILE, NETWORK_FILE, RECORD_FILE
     from voiceguard.screening import Screener
 
     folder = f"calls/{call_id}"
@@ -313,8 +313,9 @@ def _rescore_call(found: _Package, call_id: str, original: str) -> str:
     data = found.read(original)
     try:
         with tempfile.TemporaryDirectory() as place:
-            for name in (GRAPH_FILE, RECORD_FILE):
-                (Path(place) / name).write_bytes(found.read(f"{model}/{name}"))
+            for name in (GRAPH_FILE, NETWORK_FILE, RECORD_FILE):
+                if name != NETWORK_FILE or f"{model}/{name}" in found.entries:
+                    (Path(place) / name).write_bytes(found.read(f"{model}/{name}"))
             screener = Screener.load(Path(place))
             recording = decode(data, name=Path(original).name)
             again = screener.screen_recording(recording, call["remote_channel"])

@@ -79,8 +79,22 @@ FeatureSet = Literal["light", "fine", "full"]
 FEATURE_SETS: tuple[FeatureSet, ...] = ("light", "fine", "full")
 
 
-def extract(windows: Iterable[SpeechWindow], features: FeatureSet = "full") -> np.ndarray:
+def analyse(windows: Sequence[SpeechWindow]) -> Spectra:
+    """Compute the short-time spectra of windows that their features stand on, side by side."""
+    return spectra([_samples(window) for window in windows], [window.speech for window in windows])
+
+
+def extract(
+    windows: Iterable[SpeechWindow], features: FeatureSet = "full", frames: Spectra | None = None
+) -> np.ndarray:
     """Compute the features of each window; one does not influence another's.
+
+    Parameters
+    ----------
+    windows : iterable of SpeechWindow
+    features : FeatureSet
+    frames : Spectra, optional
+        What :func:`analyse` gave for these windows, where it is there already.
 
     Returns
     -------
@@ -88,8 +102,11 @@ def extract(windows: Iterable[SpeechWindow], features: FeatureSet = "full") -> n
         Columns are named by :func:`feature_names`.
     """
     every = list(windows)
+    if frames is not None:
+        return _extract(every, features, frames)
     starts = range(0, len(every), WINDOWS_AT_ONCE)
-    rows = [_extract(every[start : start + WINDOWS_AT_ONCE], features) for start in starts]
+    chunks = [every[start : start + WINDOWS_AT_ONCE] for start in starts]
+    rows = [_extract(chunk, features, analyse(chunk)) for chunk in chunks]
     return np.concatenate(rows) if rows else np.zeros((0, len(feature_names(features))), np.float32)
 
 
@@ -141,7 +158,7 @@ def _section(name: str) -> int:
 def _names_as_computed(features: FeatureSet) -> tuple[str, ...]:
     noise = np.random.default_rng(0).standard_normal(2 * RATE_HZ).astype(np.float32) * np.float32(0.1)
     window = SpeechWindow(0.0, 2.0, noise, np.ones(len(noise) // FRAME_SAMPLES, dtype=bool))
-    return tuple(name for block in _blocks([window], features) for name in block.names())
+    return tuple(name for block in _blocks([window], features, analyse([window])) for name in block.names())
 
 
 @functools.cache
@@ -150,8 +167,8 @@ def _order(features: FeatureSet) -> np.ndarray:
     return np.argsort([_section(name) for name in _names_as_computed(features)], kind="stable")
 
 
-def _extract(windows: Sequence[SpeechWindow], features: FeatureSet) -> np.ndarray:
-    values = [block.values.reshape(len(windows), -1) for block in _blocks(windows, features)]
+def _extract(windows: Sequence[SpeechWindow], features: FeatureSet, frames: Spectra) -> np.ndarray:
+    values = [block.values.reshape(len(windows), -1) for block in _blocks(windows, features, frames)]
     ordered = np.concatenate(values, axis=1, dtype=np.float32)[:, _order(features)]
     return np.nan_to_num(ordered, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
@@ -161,10 +178,9 @@ def _samples(window: SpeechWindow) -> np.ndarray:
     return samples if len(samples) >= LEAST_SAMPLES else np.pad(samples, (0, LEAST_SAMPLES - len(samples)))
 
 
-def _blocks(windows: Sequence[SpeechWindow], features: FeatureSet) -> Iterable[Block]:
+def _blocks(windows: Sequence[SpeechWindow], features: FeatureSet, frames: Spectra) -> Iterable[Block]:
     """Compute every family of a set."""
     samples, masks = [_samples(window) for window in windows], [window.speech for window in windows]
-    frames = spectra(samples, masks)
     power, speech, bounds = frames
     share = np.float32(10 ** (FLOOR_DB / 10) / power.shape[1])
     floors = sums(power.sum(axis=1) * speech, bounds) / sums(frames.weights, bounds) * share

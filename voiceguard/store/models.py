@@ -9,12 +9,12 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from voiceguard.detector import GRAPH_FILE, RECORD_FILE
+from voiceguard.detector import GRAPH_FILE, NETWORK_FILE, RECORD_FILE, read_record
 from voiceguard.errors import ModelError
 from voiceguard.store.recordings import Recordings
 
-FILES = (RECORD_FILE, GRAPH_FILE, "CARD.md", "evaluation.json", "recipe.json")
-"""What makes a model; the first two it needs to run, the others say what it is worth."""
+FILES = (RECORD_FILE, GRAPH_FILE, NETWORK_FILE, "CARD.md", "evaluation.json", "recipe.json")
+"""What makes a model: its record, its graphs, of which not all have the second, and what says what it is worth."""
 
 
 def read(folder: Path) -> dict[str, bytes]:
@@ -23,14 +23,17 @@ def read(folder: Path) -> dict[str, bytes]:
     Raises
     ------
     ModelError
-        Record or graph can't be read.
+        The record can't be read, or a graph that it names.
     """
+    needed = [RECORD_FILE, GRAPH_FILE]
+    if read_record(folder).network is not None:
+        needed.append(NETWORK_FILE)
     files = {}
     for name in FILES:
         try:
             files[name] = (folder / name).read_bytes()
         except OSError as error:
-            if name in FILES[:2]:
+            if name in needed:
                 raise ModelError(f"Expected {name} in {folder}: {error.strerror}.") from error
     return files
 

@@ -52,6 +52,8 @@ The error of a single clip is high: decide on whole calls and campaigns, and lis
 {tables}"""
 
 
+_OF_WINDOW = {1.0: "the window's", 0.5: "half of the window's"}
+
 _BESIDE: dict[FeatureSet, str] = {
     "full": "A lighter detector, `light`, lies beside it, with a card of its own.",
     "light": "It is the lighter of two: `VOICEGUARD_MODEL=light` chooses it where speed counts for more.",
@@ -67,15 +69,12 @@ def write_card(
     recipe: Mapping[str, Any],
 ) -> None:
     """Write ``CARD.md`` into the model's folder."""
-    members = len(recipe["members"])
     text = _TEXT.format(
         model_id=model_id,
         window_s=WINDOW_S,
         kind=kind,
         features=len(feature_names(kind)),
-        networks=f"the outputs of {members} small networks on them are averaged"
-        if members > 1
-        else "a small network scores them",
+        networks=_networks(recipe),
         beside=_BESIDE[kind],
         flag=calibration.flag_threshold,
         review=calibration.review_threshold,
@@ -92,3 +91,18 @@ def write_card(
         tables=report.to_markdown(),
     )
     (folder / CARD_FILE).write_text(text)
+
+
+def _networks(recipe: Mapping[str, Any]) -> str:
+    members = len(recipe["members"])
+    said = (
+        f"the outputs of {members} perceptrons on them are averaged"
+        if members > 1
+        else "a perceptron scores them"
+    )
+    if heard := recipe.get("network"):
+        said += (
+            f", and {heard['weight']} times the output of a convolutional network on {_OF_WINDOW[heard['share']]} "
+            "log-spectrogram is added"
+        )
+    return said

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import json
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -25,16 +25,22 @@ from voiceguard.training.crossfold import (
     CHANNELS,
     CrossFold,
     Member,
+    Recipe,
     cross_fold,
-    ensembles,
+    cross_fold_network,
     features_mean,
+    fuse,
     load_versions,
+    mean_of_humans,
+    network_path,
+    recipes,
 )
-from voiceguard.training.export import export_ensemble, write_model, write_reference
+from voiceguard.training.export import export_ensemble, export_network, write_model, write_reference
 from voiceguard.training.mlp import Mlp, MlpConfig, fit_mlp, load_mlp, save_mlp
+from voiceguard.training.network import NetworkConfig, load_network, read_curve
 from voiceguard.training.plots import draw_report
 from voiceguard.training.prepare import prepare
-from voiceguard.training.probe import probe_spread, probe_trivial_cues
+from voiceguard.training.probe import SPREAD_FOLD, probe_spread, probe_trivial_cues
 from voiceguard.training.report import make_report
 from voiceguard.training.sample import write_sample
 from voiceguard.training.twins import find_twins, twin_figures
@@ -45,9 +51,13 @@ Work = Annotated[
 ]
 Versions = Annotated[int, typer.Option(help="Channel versions of each clip.", min=len(CHANNELS))]
 Members = Annotated[
-    int, typer.Option(help="Networks on each set of features; twice as many on the light one.", min=1)
+    int,
+    typer.Option(
+        help="Perceptrons on each larger set of features; four times as many on the light one.", min=1
+    ),
 ]
 Epochs = Annotated[int, typer.Option(help="Passes over the clips.", min=1)]
+Steps = Annotated[int, typer.Option(help="Steps that the network on the spectrogram is trained.", min=1)]
 Seed = Annotated[int, typer.Option(help="Fixes channels, weights and order.")]
 Jobs = Annotated[int, typer.Option(help="Processes that prepare clips; threads that train.", min=1)]
 
@@ -59,8 +69,9 @@ def train(
         "models"
     ),
     versions: Versions = 9,
-    members: Members = 2,
-    epochs: Epochs = 14,
+    members: Members = 1,
+    epochs: Epochs = MlpConfig.epochs,
+    steps: Steps = NetworkConfig.steps,
     seed: Seed = 0,
     jobs: Jobs = 2,
 ) -> None:
@@ -68,26 +79,30 @@ def train(
 
     Every step is kept in the work folder, so the same command goes on after a stop.
     """
-    corpus, results, config = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
-    features = load_versions(work, list(range(versions)))
+    found = _cross_fold(manifest, work, versions, members, epochs, steps, seed, jobs)
+    corpus, every = found.corpus, list(range(versions))
+    features = load_versions(work, every)
     synthetic, weights = corpus.column("synthetic"), clip_weights(corpus)
     human = features_mean(features, ~synthetic)
-    detectors = ensembles(members, seed)
     # Before anything is written: the models may lie in the checkout.
     revision = _revision()
-    fitted: dict[Member, Mlp] = {}
-    for member in dict.fromkeys(itertools.chain(*detectors.values())):
-        key = _key(corpus, member.features, versions, config)
-        kept = work / f"member-{key}-{member.features}-{member.seed}.pt"
-        fitted[member] = _fit_or_load(kept, features, synthetic, weights, config, member)
-    for kind, chosen in detectors.items():
+    kept = network_path(corpus, work, every, found.network, seed, None)
+    heard = export_network(load_network(kept, found.network))
+    for kind, made in found.recipes.items():
+        fitted = []
+        for member in made.members:
+            key = _key(corpus, member.features, versions, made.perceptron)
+            path = work / f"member-{key}-{member.features}-{member.seed}.pt"
+            fitted.append(_fit_or_load(path, features, synthetic, weights, made.perceptron, member))
         folder = out / LIGHT_MODEL if kind == "light" else out
-        result = results[kind]
+        result = found.results[kind]
         calibration = fit_calibration(corpus, result)
-        graph = export_ensemble([fitted[member] for member in chosen])
-        model_id = f"functional-mlp-{kind}-{hashlib.sha256(graph).hexdigest()[:12]}"
-        write_model(folder, model_id, graph, calibration, kind)
-        write_reference(folder, corpus, result, calibration, human, kind)
+        graph = export_ensemble(fitted)
+        added = made.hearing.weight * mean_of_humans(corpus, found.logits[kind]["plain"])
+        digest = hashlib.sha256(graph + heard).hexdigest()[:12]
+        model_id = f"voiceguard-{kind}-{digest}"
+        write_model(folder, model_id, graph, calibration, kind, (heard, made.hearing))
+        write_reference(folder, corpus, result, calibration, human, kind, added)
         report = make_report(corpus, result, work)
         (folder / "evaluation.json").write_text(report.to_json() + "\n")
         recipe = {
@@ -95,8 +110,11 @@ def train(
             "clips": len(corpus.clips),
             "git_revision": revision,
             "versions": versions,
-            "members": [dataclasses.asdict(member) for member in chosen],
-            "network": dataclasses.asdict(config),
+            "members": [dataclasses.asdict(member) for member in made.members],
+            "perceptron": dataclasses.asdict(made.perceptron),
+            "network": dataclasses.asdict(found.network)
+            | dataclasses.asdict(made.hearing)
+            | {"seed": seed, "curve": read_curve(kept)},
         }
         (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
         write_card(folder, model_id, kind, calibration, report, recipe)
@@ -111,8 +129,9 @@ def evaluate(
     manifest: Manifest,
     work: Work,
     versions: Versions = 9,
-    members: Members = 2,
-    epochs: Epochs = 14,
+    members: Members = 1,
+    epochs: Epochs = MlpConfig.epochs,
+    steps: Steps = NetworkConfig.steps,
     seed: Seed = 0,
     jobs: Jobs = 2,
     detector: Annotated[FeatureSet, typer.Option(help="Which of the two detectors.")] = "full",
@@ -121,25 +140,26 @@ def evaluate(
     ] = None,
 ) -> None:
     """Print the cross-fold report: each fold scored by models that heard none of its groups or engine names."""
-    corpus, results, _ = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
-    result = results[detector]
-    typer.echo(make_report(corpus, result, work).to_markdown())
+    found = _cross_fold(manifest, work, versions, members, epochs, steps, seed, jobs)
+    result = found.results[detector]
+    typer.echo(make_report(found.corpus, result, work).to_markdown())
     if plots is not None:
-        draw_report(corpus, result, plots)
+        draw_report(found.corpus, result, plots)
 
 
 def probe(
     manifest: Manifest,
     work: Work,
     versions: Versions = 9,
-    members: Members = 2,
-    epochs: Epochs = 14,
+    members: Members = 1,
+    epochs: Epochs = MlpConfig.epochs,
+    steps: Steps = NetworkConfig.steps,
     seed: Seed = 0,
     jobs: Jobs = 2,
 ) -> None:
     """Print what trivial cues and recordings in two folds explain, and how far a score depends on the channel."""
-    corpus, results, config = _cross_fold(manifest, work, versions, members, epochs, seed, jobs)
-    result = results["full"]
+    found = _cross_fold(manifest, work, versions, members, epochs, steps, seed, jobs)
+    corpus, result = found.corpus, found.results["full"]
     cues = probe_trivial_cues(corpus, result, work)
     typer.echo("Wild pages, plain phone, area under the curve within pages:")
     typer.echo(f"  detector                                 {cues.detector:.3f}")
@@ -151,35 +171,62 @@ def probe(
     )
     typer.echo(f"  all clips          EER {twins.eer:.1%}, within pages {twins.within:.3f}")
     typer.echo(f"  those without one  EER {twins.eer_without:.1%}, within pages {twins.within_without:.3f}")
-    spread = probe_spread(corpus, work, list(range(versions)), config, ensembles(members, seed)["full"], seed)
+    every = list(range(versions))
+    kept = network_path(corpus, work, every, found.network, seed, SPREAD_FOLD)
+    network = load_network(kept, found.network)
+    spread = probe_spread(corpus, work, every, found.recipes["full"], network, found.logits["full"], seed)
     typer.echo(
         f"{spread.clips} clips through {spread.channels} channels each, spread of a clip's score, "
         "in nats and over that of clips:"
     )
     for name, one in (
         ("this recipe", spread.shipped_recipe),
-        ("the same networks, trained on clean clips", spread.clean_trained),
+        ("its networks on features alone", spread.functional),
+        ("these, trained on clean clips", spread.clean_trained),
     ):
         typer.echo(f"  {name:41} {one.nats:.2f}  {one.of_clips:.2f}")
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What the cross-fold runs gave, and with which recipe."""
+
+    corpus: Corpus
+    results: dict[FeatureSet, CrossFold]
+    """Scores of each detector as it ships."""
+    logits: dict[FeatureSet, dict[str, np.ndarray]]
+    """Of the network on the spectrogram alone, as each detector hears it."""
+    recipes: dict[FeatureSet, Recipe]
+    network: NetworkConfig
+
+
 def _cross_fold(
-    manifest: Path, work: Path, versions: int, members: int, epochs: int, seed: int, jobs: int
-) -> tuple[Corpus, dict[FeatureSet, CrossFold], MlpConfig]:
+    manifest: Path, work: Path, versions: int, members: int, epochs: int, steps: int, seed: int, jobs: int
+) -> _Found:
     torch.set_num_threads(jobs)
     corpus = load_corpus(manifest)
-    config = MlpConfig(epochs=epochs)
-    prepare(corpus, work, list(range(versions)), seed=seed, jobs=jobs)
-    detectors = ensembles(members, seed)
-    paths = {
-        kind: work / f"crossfold-{_key(corpus, kind, versions, config, seed, members)}-{kind}.npz"
-        for kind in detectors
+    made, network, every = recipes(members, epochs, seed), NetworkConfig(steps=steps), list(range(versions))
+    prepare(corpus, work, every, seed=seed, jobs=jobs)
+    results: dict[FeatureSet, CrossFold] = {}
+    for kind, recipe in made.items():
+        seeds = [member.seed for member in recipe.members]
+        path = work / f"crossfold-{_key(corpus, kind, versions, recipe.perceptron, *seeds)}-{kind}.npz"
+        if not path.exists():
+            cross_fold(corpus, work, every, kind, recipe).save(path)
+        results[kind] = CrossFold.load(path)
+    path = network_path(corpus, work, every, network, seed, None).with_suffix(".npz")
+    if not path.exists():
+        shares = {kind: recipe.hearing.share for kind, recipe in made.items()}
+        scored = cross_fold_network(corpus, work, every, network, shares, seed, jobs)
+        named = {f"{kind}_{name}": scored[kind][name] for kind in scored for name in scored[kind]}
+        np.savez(path, **named)  # type: ignore[arg-type]
+    stored = np.load(path)
+    logits = {kind: {name: stored[f"{kind}_{name}"] for name in CHANNELS} for kind in made}
+    results = {
+        kind: fuse(corpus, result, logits[kind], made[kind].hearing.weight)
+        for kind, result in results.items()
     }
-    missing = {kind: detectors[kind] for kind, path in paths.items() if not path.exists()}
-    if missing:
-        for kind, found in cross_fold(corpus, work, list(range(versions)), config, missing).items():
-            found.save(paths[kind])
-    return corpus, {kind: CrossFold.load(path) for kind, path in paths.items()}, config
+    return _Found(corpus, results, logits, made, network)
 
 
 def _key(corpus: Corpus, features: FeatureSet, versions: int, config: MlpConfig, *more: int) -> str:

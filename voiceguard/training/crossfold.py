@@ -6,21 +6,38 @@ has several pages. The scores of all five folds together are what calibration is
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
+import multiprocessing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.progress import Progress
+import torch
+from rich.progress import Progress, track
 
 from voiceguard.explanation import families, family_masks
 from voiceguard.features import FeatureSet, feature_names
+from voiceguard.processes import keep_all_memory, one_thread
 from voiceguard.training.corpus import Corpus, clip_weights
 from voiceguard.training.mlp import Mlp, MlpConfig, fit_mlp, score_mlp
+from voiceguard.training.network import NetworkConfig, Versions, fit_network
 from voiceguard.training.prepare import features_path
 
 CHANNELS = {"plain": 0, "mild": 1, "hard": 2}
 """Version of the prepared corpus that stands for each severity in the report."""
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """How the network on the spectrogram takes part in a detector."""
+
+    weight: float
+    """What its logit counts beside the mean logit of those on features."""
+    share: float
+    """How much of a window it hears."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +53,35 @@ class Member:
         return len(feature_names(self.features))
 
 
-def ensembles(members: int, seed: int = 0) -> dict[FeatureSet, tuple[Member, ...]]:
-    """Which networks each detector has: ``members`` on either larger set, or twice as many on the light features."""
+@dataclass(frozen=True)
+class Recipe:
+    """How a detector is made."""
+
+    members: tuple[Member, ...]
+    perceptron: MlpConfig
+    """Of every member."""
+    hearing: Hearing
+
+
+def recipes(members: int = 1, epochs: int = MlpConfig.epochs, seed: int = 0) -> dict[FeatureSet, Recipe]:
+    """Return the recipe of each detector; what they have apart was chosen on folds 0, 1 and 4.
+
+    ``members`` perceptrons on either larger set of features, or four times as many, half as wide, on the light one.
+    """
 
     def _on(features: FeatureSet, number: int) -> tuple[Member, ...]:
         return tuple(Member(features, seed + index) for index in range(number))
 
-    return {"light": _on("light", 2 * members), "full": _on("fine", members) + _on("full", members)}
+    return {
+        "light": Recipe(
+            _on("light", 4 * members), MlpConfig(hidden=(256, 64), epochs=epochs), Hearing(0.3, 0.5)
+        ),
+        "full": Recipe(
+            _on("fine", members) + _on("full", members),
+            MlpConfig(hidden=(512, 128), epochs=epochs),
+            Hearing(0.4, 1.0),
+        ),
+    }
 
 
 @dataclass(frozen=True)
@@ -52,7 +91,8 @@ class CrossFold:
     scores: dict[str, np.ndarray]
     speech_s: dict[str, np.ndarray]
     weights: np.ndarray | None = None
-    """Raw weight of each family of features in the plain score, shape (clips, families); NaN as above."""
+    """Raw weight of each family of features in the plain score, shape (clips, families); NaN as above. Of the network
+    on the spectrogram last, where one takes part."""
 
     def save(self, path: Path) -> None:
         """Keep the scores in a ``.npz`` file."""
@@ -95,46 +135,38 @@ def load_versions(folder: Path, versions: Sequence[int]) -> list[np.ndarray]:
 
 
 def cross_fold(
-    corpus: Corpus,
-    folder: Path,
-    versions: list[int],
-    config: MlpConfig,
-    detectors: Mapping[FeatureSet, Sequence[Member]],
-) -> dict[FeatureSet, CrossFold]:
-    """Train every member for each fold and score the fold through each severity; a detector's mean logit counts."""
+    corpus: Corpus, folder: Path, versions: list[int], kind: FeatureSet, recipe: Recipe
+) -> CrossFold:
+    """Train a detector's perceptrons for each fold and score it through each severity; their mean logit counts."""
     features = load_versions(folder, versions)
     tested = {name: features[versions.index(version)] for name, version in CHANNELS.items()}
     synthetic, folds, weights = corpus.column("synthetic"), corpus.column("fold"), clip_weights(corpus)
     human = features_mean(features, ~synthetic)
-    speech_s = {name: np.load(folder / f"speech-{version}.npy") for name, version in CHANNELS.items()}
-    results: dict[FeatureSet, CrossFold] = {
-        kind: CrossFold(
-            {name: np.full(len(folds), np.nan) for name in CHANNELS},
-            speech_s,
-            np.full((len(folds), len(families(kind))), np.nan),
-        )
-        for kind in detectors
-    }
-    networks = list(dict.fromkeys(member for chosen in detectors.values() for member in chosen))
+    scores = {name: np.full(len(folds), np.nan) for name in CHANNELS}
+    weighed = np.full((len(folds), len(families(kind))), np.nan)
     with Progress() as progress:
-        task = progress.add_task("folds", total=len(np.unique(folds)) * len(networks))
+        task = progress.add_task("folds", total=len(np.unique(folds)) * len(recipe.members))
         for fold in np.unique(folds):
             train, test = training_mask(corpus, int(fold)), folds == fold
             chosen = [version[train] for version in features]
-            fitted = {}
-            for member in networks:
-                fitted[member] = fit_mlp(
-                    chosen, synthetic[train], weights[train], config, member.seed, member.columns
+            models = []
+            for member in recipe.members:
+                models.append(
+                    fit_mlp(
+                        chosen,
+                        synthetic[train],
+                        weights[train],
+                        recipe.perceptron,
+                        member.seed,
+                        member.columns,
+                    )
                 )
                 progress.advance(task)
-            for kind, members in detectors.items():
-                models = [fitted[member] for member in members]
-                for name in CHANNELS:
-                    results[kind].scores[name][test] = score_ensemble(models, tested[name][test])
-                weighed = results[kind].weights
-                assert weighed is not None
-                weighed[test] = _weights(models, kind, tested["plain"][test], human)
-    return results
+            for name in CHANNELS:
+                scores[name][test] = score_ensemble(models, tested[name][test])
+            weighed[test] = _weights(models, kind, tested["plain"][test], human)
+    speech_s = {name: np.load(folder / f"speech-{version}.npy") for name, version in CHANNELS.items()}
+    return CrossFold(scores, speech_s, weighed)
 
 
 def score_ensemble(models: Sequence[Mlp], features: np.ndarray) -> np.ndarray:
@@ -155,6 +187,85 @@ def _weights(models: Sequence[Mlp], kind: FeatureSet, features: np.ndarray, huma
     whole = score_ensemble(models, features)
     falls = [whole - score_ensemble(models, np.where(mask, human, features)) for mask in family_masks(kind)]
     return np.stack(falls, axis=1)
+
+
+def cross_fold_network(
+    corpus: Corpus,
+    folder: Path,
+    versions: Sequence[int],
+    config: NetworkConfig,
+    shares: Mapping[FeatureSet, float],
+    seed: int,
+    jobs: int,
+) -> dict[FeatureSet, dict[str, np.ndarray]]:
+    """Train the network on the spectrogram for each fold and for the whole corpus; return what the folds' ones say.
+
+    ``jobs`` processes of one thread each share the folds; on a GPU they go one after the other. ``shares`` says how
+    much of a clip each detector hears. Logits have shape (clips,) for each detector and severity; NaN where a clip has
+    too little speech.
+    """
+    folds = corpus.column("fold")
+    tasks = [
+        (corpus, folder, list(versions), config, dict(shares), seed, fold)
+        for fold in (*np.unique(folds).tolist(), None)
+    ]
+    scores = {kind: {name: np.full(len(folds), np.nan) for name in CHANNELS} for kind in shares}
+    if torch.cuda.is_available():
+        jobs = 1
+    one_thread()
+    with multiprocessing.get_context("spawn").Pool(jobs, keep_all_memory) as pool:
+        results = pool.imap_unordered(_fold_network, tasks)
+        for fold, found in track(results, "networks on the spectrogram", total=len(tasks)):
+            for (kind, name), logits in found.items():
+                scores[kind][name][folds == fold] = logits
+    return scores
+
+
+def network_path(
+    corpus: Corpus, folder: Path, versions: Sequence[int], config: NetworkConfig, seed: int, fold: int | None
+) -> Path:
+    """Where the weights of the network lie that is tested on ``fold``; None: of the one that heard all folds."""
+    recipe = [corpus.sha256, list(versions), dataclasses.asdict(config), seed]
+    key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
+    return folder / f"network-{key}-{'all' if fold is None else fold}.pt"
+
+
+def _fold_network(
+    task: tuple[Corpus, Path, list[int], NetworkConfig, dict[FeatureSet, float], int, int | None],
+) -> tuple[int | None, dict[tuple[FeatureSet, str], np.ndarray]]:
+    corpus, folder, versions, config, shares, seed, fold = task
+    torch.set_num_threads(1)
+    train = np.ones(len(corpus.clips), bool) if fold is None else training_mask(corpus, fold)
+    kept = network_path(corpus, folder, versions, config, seed, fold)
+    model = fit_network(
+        folder, versions, train, corpus.column("synthetic"), clip_weights(corpus), config, seed, kept
+    )
+    if fold is None:
+        return fold, {}
+    tested = np.flatnonzero(corpus.column("fold") == fold)
+    data = Versions(folder, list(CHANNELS.values()))
+    return fold, {
+        (kind, name): data.score(model, at, tested, share)
+        for kind, share in shares.items()
+        for at, name in enumerate(CHANNELS)
+    }
+
+
+def fuse(corpus: Corpus, result: CrossFold, logits: Mapping[str, np.ndarray], weight: float) -> CrossFold:
+    """Add the network's logits, times ``weight``, to what the features score; its part joins those of families."""
+    added = {name: weight * values for name, values in logits.items()}
+    scores = {name: values + added[name] for name, values in result.scores.items()}
+    weights = result.weights
+    if weights is not None:
+        beyond = added["plain"] - mean_of_humans(corpus, added["plain"])
+        weights = np.concatenate([weights, beyond[:, None]], axis=1)
+    return CrossFold(scores, result.speech_s, weights)
+
+
+def mean_of_humans(corpus: Corpus, values: np.ndarray) -> float:
+    """Mean over human clips of wild pages, where there is a value, of shape (clips,)."""
+    human = ~corpus.column("synthetic") & (corpus.column("source") == "wild")
+    return float(np.nanmean(values[human]))
 
 
 def pseudo_calls(

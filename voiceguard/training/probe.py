@@ -7,7 +7,7 @@ skill go when they are taken out of its score. The same clip through ten channel
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +24,13 @@ from voiceguard.training.corpus import Corpus, clip_weights, read_samples
 from voiceguard.training.crossfold import (
     CHANNELS,
     CrossFold,
-    Member,
+    Recipe,
     load_versions,
     score_ensemble,
     training_mask,
 )
-from voiceguard.training.mlp import Mlp, MlpConfig, fit_mlp
+from voiceguard.training.mlp import Mlp, fit_mlp
+from voiceguard.training.network import SpectrogramNetwork, network_logit
 from voiceguard.training.prepare import clip_window, version_channel
 from voiceguard.vad import MIN_SCORED_S
 
@@ -69,8 +70,10 @@ class ChannelSpread:
     clips: int
     channels: int
     shipped_recipe: Spread
+    functional: Spread
+    """The networks on features alone."""
     clean_trained: Spread
-    """The same networks trained, and calibrated, on clips without any channel."""
+    """These trained, and calibrated, on clips without any channel."""
 
 
 def probe_trivial_cues(corpus: Corpus, result: CrossFold, folder: Path) -> TrivialCues:
@@ -140,12 +143,16 @@ def probe_spread(
     corpus: Corpus,
     folder: Path,
     versions: list[int],
-    config: MlpConfig,
-    members: Sequence[Member],
+    recipe: Recipe,
+    network: SpectrogramNetwork,
+    logits: Mapping[str, np.ndarray],
     seed: int = 0,
 ) -> ChannelSpread:
-    """Score clips of one fold through ten channels each, plain and mild, by networks that never heard them."""
-    train = training_mask(corpus, SPREAD_FOLD)
+    """Score clips of one fold through ten channels each, plain and mild, by networks that never heard them.
+
+    ``network`` is the one on the spectrogram that is tested on this fold, and ``logits`` what it says of the clips.
+    """
+    train, weight = training_mask(corpus, SPREAD_FOLD), recipe.hearing.weight
     synthetic, weights = corpus.column("synthetic"), clip_weights(corpus)
     through, clean = load_versions(folder, versions), [_clean_features(corpus, folder)]
     recipe_models, clean_models = (
@@ -154,41 +161,53 @@ def probe_spread(
                 [version[train] for version in heard],
                 synthetic[train],
                 weights[train],
-                config,
+                recipe.perceptron,
                 member.seed,
                 member.columns,
             )
-            for member in members
+            for member in recipe.members
         ]
         for heard in (through, clean)
     )
     wild = np.flatnonzero((corpus.column("fold") == SPREAD_FOLD) & (corpus.column("source") == "wild"))
     chosen, others = np.split(np.random.default_rng(seed).permutation(wild), [SPREAD_CLIPS])
-    features = []
+    features, added = [], []
     for row in track(chosen, "ten channels"):
         clip = corpus.clips[row]
-        channels = [
-            _features(version_channel(clip, version, seed).apply(read_samples(clip)))
+        windows = [
+            window
             for version in _spread_versions()
+            if (window := clip_window(version_channel(clip, version, seed).apply(read_samples(clip)))[0])
         ]
-        scored = [one for one in channels if one is not None]
-        if len(scored) == SPREAD_CHANNELS:
-            features.append(np.stack(scored))
+        if len(windows) == SPREAD_CHANNELS:
+            features.append(extract(windows))
+            added.append([weight * network_logit(network, window) for window in windows])
     stacked = np.stack(features).astype(np.float16)
     flat = stacked.reshape(-1, stacked.shape[2])
+    heard = {name: through[versions.index(version)][others] for name, version in CHANNELS.items()}
+    fused = [
+        score_ensemble(recipe_models, rows) + weight * logits[name][others] for name, rows in heard.items()
+    ]
 
-    def spread(models: Sequence[Mlp], heard: Sequence[np.ndarray]) -> Spread:
-        by_clip = score_ensemble(models, flat).reshape(stacked.shape[:2])
+    def spread(by_clip: np.ndarray, raw: Sequence[np.ndarray]) -> Spread:
         within = float(np.sqrt((by_clip.std(axis=1, ddof=1) ** 2).mean()))
-        raw = np.concatenate([score_ensemble(models, version[others]) for version in heard])
-        slope = _slope(raw, np.tile(synthetic[others], len(heard)), np.tile(weights[others], len(heard)))
+        slope = _slope(
+            np.concatenate(raw), np.tile(synthetic[others], len(raw)), np.tile(weights[others], len(raw))
+        )
         return Spread(within / by_clip.mean(axis=1).std(ddof=1), within * slope)
+
+    def of_features(models: Sequence[Mlp], rows: Sequence[np.ndarray]) -> Spread:
+        by_clip = score_ensemble(models, flat).reshape(stacked.shape[:2])
+        return spread(by_clip, [score_ensemble(models, one) for one in rows])
 
     return ChannelSpread(
         clips=len(stacked),
         channels=SPREAD_CHANNELS,
-        shipped_recipe=spread(recipe_models, through),
-        clean_trained=spread(clean_models, clean),
+        shipped_recipe=spread(
+            score_ensemble(recipe_models, flat).reshape(stacked.shape[:2]) + np.array(added), fused
+        ),
+        functional=of_features(recipe_models, [version[others] for version in through]),
+        clean_trained=of_features(clean_models, [version[others] for version in clean]),
     )
 
 
