@@ -18,6 +18,7 @@ from rich.table import Table
 
 from voiceguard.archive.throughput import CodecSpeed, Scaling, codec_speeds, scalings
 from voiceguard.audio import RATE_HZ, decode
+from voiceguard.features import analyse
 from voiceguard.screening import Screener
 from voiceguard.shipped import shipped
 from voiceguard.vad import speech_frames
@@ -74,14 +75,14 @@ def run_bench(screener: Screener, samples: np.ndarray, *, repeats: int = 7) -> B
     speech = speech_frames(channel)
     windows = cut_windows(channel, speech)
     detector = screener.detector
-    features = detector.extract(windows)
+    features, frames = detector.extract(windows), analyse(windows)
     work: dict[str, Callable[[], object]] = {
         "log-spectrogram": lambda: log_spectrogram(channel),
         "decode": lambda: decode(raw),
         "speech": lambda: speech_frames(channel),
         "features": lambda: detector.extract(windows),
         "model": lambda: detector.score_features(features),
-        "network": lambda: detector.score_spectrograms(windows),
+        "network": lambda: detector.hear(frames),
         "screen, end to end": lambda: screener.screen(raw),
     }
     best = dict.fromkeys(work, float("inf"))

@@ -160,7 +160,18 @@ class Detector:
 
     def score_spectrograms(self, windows: Sequence[SpeechWindow]) -> np.ndarray:
         """Part of the raw scores that the network on the spectrogram adds, shape (windows,); 0 without one."""
-        return self._each(windows, lambda chunk: self._hear(analyse(chunk)))
+        return self._each(windows, lambda chunk: self.hear(analyse(chunk)))
+
+    def hear(self, frames: Spectra) -> np.ndarray:
+        """Compute that part from the windows' spectra, which their features need too."""
+        scores = np.zeros(len(frames.bounds) - 1)
+        if self._network is None or self.record.network is None:
+            return scores
+        # One at a time: windows differ in length, and must not influence each other.
+        for row, heard in enumerate(hear_each(frames, self.record.network.share)):
+            inputs = {"spectrogram": heard.spectrogram[None, None], "weights": heard.weights[:, None]}
+            scores[row] = self.record.network.weight * float(self._network.run(None, inputs)[0][0, 0])
+        return scores
 
     def _each(
         self, windows: Sequence[SpeechWindow], score: Callable[[Sequence[SpeechWindow]], np.ndarray]
@@ -171,17 +182,7 @@ class Detector:
 
     def _score(self, windows: Sequence[SpeechWindow]) -> np.ndarray:
         frames = analyse(windows)
-        return self.score_features(extract(windows, self.record.features, frames)) + self._hear(frames)
-
-    def _hear(self, frames: Spectra) -> np.ndarray:
-        scores = np.zeros(len(frames.bounds) - 1)
-        if self._network is None or self.record.network is None:
-            return scores
-        # One at a time: windows differ in length, and must not influence each other.
-        for row, heard in enumerate(hear_each(frames, self.record.network.share)):
-            inputs = {"spectrogram": heard.spectrogram[None, None], "weights": heard.weights[:, None]}
-            scores[row] = self.record.network.weight * float(self._network.run(None, inputs)[0][0, 0])
-        return scores
+        return self.score_features(extract(windows, self.record.features, frames)) + self.hear(frames)
 
 
 def _load_graph(path: Path, sha256: str) -> InferenceSession:

@@ -81,7 +81,7 @@ def test_recipe_learns_and_the_exported_model_screens(manifest, tmp_path):
     corpus = load_corpus(manifest)
     prepare(corpus, tmp_path, [0, 1, 2], jobs=1)
     config = MlpConfig(hidden=(32, 8), epochs=12, batch=32)
-    made = {kind: dataclasses.replace(recipe, perceptron=config) for kind, recipe in recipes().items()}
+    made = {kind: dataclasses.replace(recipe, perceptron=config) for kind, recipe in recipes(1).items()}
     results = {kind: cross_fold(corpus, tmp_path, [0, 1, 2], kind, recipe) for kind, recipe in made.items()}
     light, result = results["light"], results["full"]
     assert not np.array_equal(light.scores["plain"], result.scores["plain"])

@@ -52,9 +52,7 @@ Work = Annotated[
 Versions = Annotated[int, typer.Option(help="Channel versions of each clip.", min=len(CHANNELS))]
 Members = Annotated[
     int,
-    typer.Option(
-        help="Perceptrons on each larger set of features; four times as many on the light one.", min=1
-    ),
+    typer.Option(help="Perceptrons on each set of features.", min=1),
 ]
 Epochs = Annotated[int, typer.Option(help="Passes over the clips.", min=1)]
 Steps = Annotated[int, typer.Option(help="Steps that the network on the spectrogram is trained.", min=1)]
@@ -69,7 +67,7 @@ def train(
         "models"
     ),
     versions: Versions = 9,
-    members: Members = 1,
+    members: Members = 2,
     epochs: Epochs = MlpConfig.epochs,
     steps: Steps = NetworkConfig.steps,
     seed: Seed = 0,
@@ -129,7 +127,7 @@ def evaluate(
     manifest: Manifest,
     work: Work,
     versions: Versions = 9,
-    members: Members = 1,
+    members: Members = 2,
     epochs: Epochs = MlpConfig.epochs,
     steps: Steps = NetworkConfig.steps,
     seed: Seed = 0,
@@ -151,7 +149,7 @@ def probe(
     manifest: Manifest,
     work: Work,
     versions: Versions = 9,
-    members: Members = 1,
+    members: Members = 2,
     epochs: Epochs = MlpConfig.epochs,
     steps: Steps = NetworkConfig.steps,
     seed: Seed = 0,

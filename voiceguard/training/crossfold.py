@@ -63,24 +63,16 @@ class Recipe:
     hearing: Hearing
 
 
-def recipes(members: int = 1, epochs: int = MlpConfig.epochs, seed: int = 0) -> dict[FeatureSet, Recipe]:
-    """Return the recipe of each detector; what they have apart was chosen on folds 0, 1 and 4.
+def recipes(members: int = 2, epochs: int = MlpConfig.epochs, seed: int = 0) -> dict[FeatureSet, Recipe]:
+    """Return each detector's recipe: ``members`` perceptrons on either larger set of features, or on the light one."""
 
-    ``members`` perceptrons on either larger set of features, or four times as many, half as wide, on the light one.
-    """
+    def _on(features: FeatureSet) -> tuple[Member, ...]:
+        return tuple(Member(features, seed + index) for index in range(members))
 
-    def _on(features: FeatureSet, number: int) -> tuple[Member, ...]:
-        return tuple(Member(features, seed + index) for index in range(number))
-
+    narrow, wide = MlpConfig(epochs=epochs), MlpConfig(hidden=(512, 128), epochs=epochs)
     return {
-        "light": Recipe(
-            _on("light", 4 * members), MlpConfig(hidden=(256, 64), epochs=epochs), Hearing(0.3, 0.5)
-        ),
-        "full": Recipe(
-            _on("fine", members) + _on("full", members),
-            MlpConfig(hidden=(512, 128), epochs=epochs),
-            Hearing(0.4, 1.0),
-        ),
+        "light": Recipe(_on("light"), wide, Hearing(weight=0.3, share=0.5)),
+        "full": Recipe(_on("fine") + _on("full"), narrow, Hearing(weight=0.4, share=1.0)),
     }
 
 
