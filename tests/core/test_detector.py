@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,19 @@ from voiceguard.detector import Detector, default_model_dir, read_record
 from voiceguard.errors import ModelError
 from voiceguard.features import feature_names
 from voiceguard.shipped import shipped
+from voiceguard.windows import SpeechWindow
+
+
+@pytest.fixture
+def windows(rng):
+    """Three windows of unlike lengths."""
+    sizes = (9000, 20_000, 33_600)
+    return [
+        SpeechWindow(
+            0.0, 1.0, (0.1 * rng.standard_normal(size)).astype(np.float32), rng.random(size // 80) < 0.8
+        )
+        for size in sizes
+    ]
 
 
 @pytest.fixture
@@ -55,8 +70,34 @@ def test_batch_and_order_do_not_matter(rng):
     np.testing.assert_array_equal(alone, together)
 
 
-def test_changed_graph_is_refused(model):
-    path = model / "detector.onnx"
+def test_the_network_adds_its_part(windows):
+    detector, light = Detector(default_model_dir()), Detector(default_model_dir(Path("light")))
+    parts = [one.score_spectrograms(windows) for one in (detector, light)]
+    assert len(set(np.concatenate(parts))) == 2 * len(windows)
+    for one, added in zip((detector, light), parts, strict=True):
+        expected = one.score_features(one.extract(windows)) + added
+        np.testing.assert_array_equal(one.score(windows), expected)
+
+
+def test_windows_do_not_influence_each_other(windows):
+    detector = Detector(default_model_dir())
+    together = detector.score(windows)
+    np.testing.assert_array_equal([detector.score([window])[0] for window in windows], together)
+    np.testing.assert_array_equal(detector.score(windows[::-1]), together[::-1])
+
+
+def test_model_without_a_network_scores_features_alone(model, windows):
+    record = json.loads((model / "model.json").read_text())
+    del record["network"]
+    (model / "model.json").write_text(json.dumps(record))
+    (model / "network.onnx").unlink()
+    detector = Detector(model)
+    np.testing.assert_array_equal(detector.score(windows), detector.score_features(detector.extract(windows)))
+
+
+@pytest.mark.parametrize("name", ["detector.onnx", "network.onnx"])
+def test_changed_graph_is_refused(model, name):
+    path = model / name
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
     path.write_bytes(raw)
@@ -79,9 +120,10 @@ def test_incomplete_record_is_refused(model, text):
         read_record(model)
 
 
-def test_missing_graph_is_refused(model):
-    (model / "detector.onnx").unlink()
-    with pytest.raises(ModelError, match=r"detector\.onnx"):
+@pytest.mark.parametrize("name", ["detector.onnx", "network.onnx"])
+def test_missing_graph_is_refused(model, name):
+    (model / name).unlink()
+    with pytest.raises(ModelError, match=re.escape(name)):
         Detector(model)
 
 

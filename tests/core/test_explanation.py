@@ -10,7 +10,15 @@ import pytest
 from voiceguard.audio import RATE_HZ, decode
 from voiceguard.detector import Detector, default_model_dir
 from voiceguard.errors import ModelError
-from voiceguard.explanation import FAMILIES, MAP_BANDS_HZ, family_masks, load_reference, map_window, weigh
+from voiceguard.explanation import (
+    FAMILIES,
+    HEARD,
+    MAP_BANDS_HZ,
+    family_masks,
+    load_reference,
+    map_window,
+    weigh,
+)
 from voiceguard.features import extract, feature_names
 from voiceguard.vad import FRAME_SAMPLES, speech_frames
 from voiceguard.windows import SpeechWindow, cut_windows
@@ -34,7 +42,7 @@ def test_each_feature_is_in_one_family() -> None:
 
 def test_a_weight_is_what_the_score_loses(detector: Detector, windows: list[SpeechWindow]) -> None:
     found = {cue.name: cue for cue in weigh(detector, windows)}
-    assert set(found) == {family.name for family in FAMILIES}
+    assert set(found) == {family.name for family in (*FAMILIES, HEARD)}
     features = extract(windows)
     mean = load_reference(detector.folder).mean
     seconds = np.array([window.speech.sum() for window in windows]) * FRAME_SAMPLES / RATE_HZ
@@ -51,6 +59,19 @@ def test_a_weight_is_what_the_score_loses(detector: Detector, windows: list[Spee
     assert found["rhythm"].weight == pytest.approx(scores[0] - scores[1], abs=2e-3)
 
 
+def test_the_network_weighs_what_it_adds_beyond_human_speech(
+    detector: Detector, windows: list[SpeechWindow]
+) -> None:
+    found = {cue.name: cue for cue in weigh(detector, windows)}[HEARD.name]
+    usual = load_reference(detector.folder).network
+    assert usual is not None
+    seconds = np.array([window.speech.sum() for window in windows]) * FRAME_SAMPLES / RATE_HZ
+    added = float(np.average(detector.score_spectrograms(windows), weights=seconds))
+    slope = detector.record.calibration.slope_at(float(seconds.sum()))
+    assert found.weight == pytest.approx(slope * (added - usual), abs=2e-3)
+    assert found.weight != 0
+
+
 def test_weights_come_heaviest_first_with_the_range_of_human_speech(
     detector: Detector, windows: list[SpeechWindow]
 ) -> None:
@@ -64,7 +85,7 @@ def test_mean_human_features_have_no_weight(detector: Detector, monkeypatch: pyt
     mean = load_reference(detector.folder).mean
     monkeypatch.setattr(detector, "extract", lambda windows: np.stack([mean] * len(windows)))
     window = SpeechWindow(0.0, 4.0, np.zeros(4 * RATE_HZ, np.float32), np.ones(400, dtype=bool))
-    assert all(cue.weight == 0 for cue in weigh(detector, [window]))
+    assert all(cue.weight == 0 for cue in weigh(detector, [window]) if cue.name != HEARD.name)
 
 
 def test_hushing_silence_changes_nothing(detector: Detector, windows: list[SpeechWindow]) -> None:

@@ -41,7 +41,7 @@ def test_everything_that_the_readme_names_is_there(files: dict[str, bytes], seal
     folder = f"calls/{sealed.call_id}"
     model = json.loads(files[f"{folder}/screening.json"])["model"]
     of_call = ("original.wav", "working-copy.wav", "picture.png", "call.json", "screening.json")
-    of_model = ("detector.onnx", "model.json", "CARD.md", "evaluation.json")
+    of_model = ("detector.onnx", "network.onnx", "model.json", "CARD.md", "evaluation.json")
     assert {f"{folder}/{name}" for name in (*of_call, "identity.txt", "passports.json")} <= set(files)
     assert {f"models/{model}/{name}" for name in of_model} <= set(files)
     readme = files["README.txt"].decode()
