@@ -32,7 +32,7 @@ def keep_memory() -> None:
 def keep_all_memory() -> None:
     """Let this process keep all memory that it frees: one that trains asks for the same hundreds of MB each step.
 
-    It trains more than twice as fast so. Nothing happens with another C library.
+    Nothing happens with another C library.
     """
     _mallopt((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1))
 

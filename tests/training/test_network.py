@@ -120,7 +120,7 @@ def test_exported_graph_scores_alike(prepared, small, tmp_path):
     logits = Versions(folder, [0]).score(model, 0, np.arange(24))
     assert np.isnan(logits[3])
     assert np.isfinite(np.delete(logits, 3)).all()
-    # Whitening leaves patches of what it was fitted on with about the same spread in every direction.
+    # Each principal component of a patch has a filter of either sign.
     patches = torch.nn.functional.unfold(torch.from_numpy(spectrogram)[None, None], 4, stride=2)
     assert patches.shape[1] == len(model.whitening) // 2
     assert spectrogram.shape[0] == BINS

@@ -73,9 +73,9 @@ class BatchDetector:
                 features = self._features.extract([windows[row] for row in rows])
                 found = self._graph.run(features=features).reshape(len(rows))
                 scores[rows] = found.double().cpu().numpy()
-            if self._network is not None:
-                logits = [self._hear(self._network, window) for window in windows]
-                scores += self._weight * torch.stack(logits).double().cpu().numpy() if logits else 0.0
+                if self._network is not None:
+                    logits = torch.stack([self._hear(self._network, windows[row]) for row in rows])
+                    scores[rows] += self._weight * logits.double().cpu().numpy()
         return scores
 
     def _hear(self, network: _Graph, window: SpeechWindow) -> Tensor:

@@ -36,6 +36,7 @@ from voiceguard.training.crossfold import (
     recipes,
 )
 from voiceguard.training.export import export_ensemble, export_network, write_model, write_reference
+from voiceguard.training.kept import recipe_key, save_arrays
 from voiceguard.training.mlp import Mlp, MlpConfig, fit_mlp, load_mlp, save_mlp
 from voiceguard.training.network import NetworkConfig, load_network, read_curve
 from voiceguard.training.plots import draw_report
@@ -217,7 +218,7 @@ def _cross_fold(
         shares = {kind: recipe.hearing.share for kind, recipe in made.items()}
         scored = cross_fold_network(corpus, work, every, network, shares, seed, jobs)
         named = {f"{kind}_{name}": scored[kind][name] for kind in scored for name in scored[kind]}
-        np.savez(path, **named)  # type: ignore[arg-type]
+        save_arrays(named, path)
     stored = np.load(path)
     logits = {kind: {name: stored[f"{kind}_{name}"] for name in CHANNELS} for kind in made}
     results = {
@@ -228,8 +229,7 @@ def _cross_fold(
 
 
 def _key(corpus: Corpus, features: FeatureSet, versions: int, config: MlpConfig, *more: int) -> str:
-    recipe = [corpus.sha256, features_sha256(features), versions, dataclasses.asdict(config), *more]
-    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
+    return recipe_key([corpus.sha256, features_sha256(features), versions, dataclasses.asdict(config), *more])
 
 
 def _fit_or_load(

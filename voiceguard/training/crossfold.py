@@ -7,8 +7,6 @@ has several pages. The scores of all five folds together are what calibration is
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from voiceguard.explanation import families, family_masks
 from voiceguard.features import FeatureSet, feature_names
 from voiceguard.processes import keep_all_memory, one_thread
 from voiceguard.training.corpus import Corpus, clip_weights
+from voiceguard.training.kept import recipe_key, save_arrays
 from voiceguard.training.mlp import Mlp, MlpConfig, fit_mlp, score_mlp
 from voiceguard.training.network import NetworkConfig, Versions, fit_network
 from voiceguard.training.prepare import features_path
@@ -92,9 +91,7 @@ class CrossFold:
         arrays |= {f"speech_{name}": values for name, values in self.speech_s.items()}
         if self.weights is not None:
             arrays["weights"] = self.weights
-        partial = path.with_suffix(".part.npz")
-        np.savez(partial, **arrays)  # type: ignore[arg-type]
-        partial.rename(path)
+        save_arrays(arrays, path)
 
     @classmethod
     def load(cls, path: Path) -> CrossFold:
@@ -217,8 +214,7 @@ def network_path(
     corpus: Corpus, folder: Path, versions: Sequence[int], config: NetworkConfig, seed: int, fold: int | None
 ) -> Path:
     """Where the weights of the network lie that is tested on ``fold``; None: of the one that heard all folds."""
-    recipe = [corpus.sha256, list(versions), dataclasses.asdict(config), seed]
-    key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
+    key = recipe_key([corpus.sha256, list(versions), dataclasses.asdict(config), seed])
     return folder / f"network-{key}-{'all' if fold is None else fold}.pt"
 
 

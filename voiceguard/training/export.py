@@ -37,21 +37,8 @@ def export_ensemble(members: Sequence[Mlp]) -> bytes:
     file and is far finer than the noise that training adds.
     """
     first = max(members, key=lambda member: len(member.mean))
-    nodes: list[onnx.NodeProto] = []
-    weights: list[onnx.TensorProto] = []
-
-    def constant(name: str, value: np.ndarray, half: bool = False) -> str:
-        if half:
-            weights.append(numpy_helper.from_array(value.astype(np.float16), name + ".half"))
-            nodes.append(helper.make_node("Cast", [name + ".half"], [name], to=TensorProto.FLOAT))
-        else:
-            weights.append(numpy_helper.from_array(value.astype(np.float32), name))
-        return name
-
-    def node(kind: str, inputs: list[str], output: str) -> str:
-        nodes.append(helper.make_node(kind, inputs, [output]))
-        return output
-
+    building = _Graph()
+    constant, node = building.constant, building.node
     centred = node("Sub", ["features", constant("mean", first.mean.numpy())], "centred")
     scaled = node("Mul", [centred, constant("scale", first.scale.numpy())], "scaled")
     limit = np.array(first.config.clip)
@@ -62,42 +49,26 @@ def export_ensemble(members: Sequence[Mlp]) -> bytes:
         width = len(member.mean)
         if width not in seen:
             bounds = [
-                _integers(weights, f"first{width}.{name}", at) for name, at in (("from", 0), ("to", width))
+                building.integer(f"first{width}.{name}", at) for name, at in (("from", 0), ("to", width))
             ]
-            seen[width] = node("Slice", [cut, *bounds, _integers(weights, "columns", 1)], f"first{width}")
-        value = seen[width]
-        layers = list(member.layers)
-        for index, layer in enumerate(layers):
-            if not isinstance(layer, nn.Linear):
-                continue
-            weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
-            last = index == len(layers) - 1
-            if not last:
-                weight, bias = _fold_norm(weight, bias, layers[index + 1])
-            if value == seen[width]:
-                weight = weight * member.gain.numpy()
-            name = f"member{number}.layer{index}"
-            inputs = [
-                value,
-                constant(f"{name}.weight", weight.T, half=True),
-                constant(f"{name}.bias", bias),
-            ]
-            value = node("Gemm", inputs, f"{name}.sum")
-            if not last:
-                value = node("Relu", [value], f"{name}.active")
-        logits.append(value)
+            seen[width] = node("Slice", [cut, *bounds, building.integer("columns", 1)], f"first{width}")
+        logits.append(
+            building.perceptron(
+                seen[width],
+                list(member.layers),
+                f"member{number}.layer",
+                active=".active",
+                gain=member.gain.numpy(),
+                half=True,
+            )
+        )
     mean = node("Mean", logits, "mean_logit") if len(logits) > 1 else logits[0]
-    node("Squeeze", [mean, _integers(weights, "axes", 1)], "score")
-    graph = helper.make_graph(
-        nodes,
+    node("Squeeze", [mean, building.integer("axes", 1)], "score")
+    return building.serialise(
         "voiceguard_detector",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["windows", len(first.mean)])],
-        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["windows"])],
-        weights,
+        helper.make_tensor_value_info("score", TensorProto.FLOAT, ["windows"]),
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    onnx.checker.check_model(model)
-    return model.SerializeToString(deterministic=True)
 
 
 def export_network(model: SpectrogramNetwork) -> bytes:
@@ -105,24 +76,16 @@ def export_network(model: SpectrogramNetwork) -> bytes:
 
     ``spectrogram`` (1, 1, bins, frames) and ``weights`` (steps, 1) that add up to 1, both float32 -> ``logit`` (1, 1).
     """
-    nodes: list[onnx.NodeProto] = []
-    constants: list[onnx.TensorProto] = []
-
-    def constant(name: str, value: np.ndarray) -> str:
-        constants.append(numpy_helper.from_array(value, name))
-        return name
-
-    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(kind, inputs, [output], **attributes))
-        return output
+    building = _Graph()
+    constant, node = building.constant, building.node
 
     def convolution(value: str, layer: Convolution, name: str) -> str:
         count = len(layer.weight)
         weight, bias = _fold_norm(layer.weight.detach().numpy(), np.zeros(count, np.float32), layer.norm)
         inputs = [
             value,
-            constant(f"{name}.weight", weight.reshape(layer.filters().shape).astype(np.float32)),
-            constant(f"{name}.bias", bias.astype(np.float32)),
+            constant(f"{name}.weight", weight.reshape(layer.filters().shape)),
+            constant(f"{name}.bias", bias),
         ]
         down, along = layer.padding
         summed = node("Conv", inputs, f"{name}.sum", strides=layer.stride, pads=[down, along, down, along])
@@ -134,48 +97,97 @@ def export_network(model: SpectrogramNetwork) -> bytes:
     for number, layer in enumerate(model.local):
         assert isinstance(layer, Convolution)
         value = convolution(value, layer, f"local{number}")
-    rows = constant("rows", np.array([1, model.across.weight.shape[1], 1, -1], np.int64))
+    rows = constant("rows", np.array([1, model.across.weight.shape[1], 1, -1]))
     across = convolution(node("Reshape", [value, rows], "flat"), model.across, "across")
     along = convolution(across, model.along, "along")
     both = node("Concat", [across, along], "values", axis=1)
-    steps = node(
-        "Reshape", [both, constant("matrix", np.array([2 * model.config.wide, -1], np.int64))], "steps"
-    )
+    steps = node("Reshape", [both, constant("matrix", np.array([2 * model.config.wide, -1]))], "steps")
     mean = node("MatMul", [steps, "weights"], "mean")
     centred = node("Sub", [steps, mean], "centred")
     variance = node("MatMul", [node("Mul", [centred, centred], "squares"), "weights"], "variance")
-    floored = node("Add", [variance, constant("floor", np.array(VARIANCE_FLOOR, np.float32))], "floored")
+    floored = node("Add", [variance, constant("floor", np.array(VARIANCE_FLOOR))], "floored")
     column = node("Concat", [mean, node("Sqrt", [floored], "spread")], "moments", axis=0)
-    value = node("Reshape", [column, constant("row", np.array([1, -1], np.int64))], "pooled")
-    layers = list(model.head)
-    for index, layer in enumerate(layers):
-        if not isinstance(layer, nn.Linear):
-            continue
-        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
-        last = index == len(layers) - 1
-        if not last:
-            weight, bias = _fold_norm(weight, bias, layers[index + 1])
-        inputs = [
-            value,
-            constant(f"head{index}.weight", weight.T.astype(np.float32)),
-            constant(f"head{index}.bias", bias.astype(np.float32)),
-        ]
-        value = node("Gemm", inputs, "logit" if last else f"head{index}.sum")
-        if not last:
-            value = node("Relu", [value], f"head{index}")
-    graph = helper.make_graph(
-        nodes,
+    value = node("Reshape", [column, constant("row", np.array([1, -1]))], "pooled")
+    building.perceptron(value, list(model.head), "head", output="logit")
+    return building.serialise(
         "voiceguard_network",
         [
             helper.make_tensor_value_info("spectrogram", TensorProto.FLOAT, [1, 1, BINS, "frames"]),
             helper.make_tensor_value_info("weights", TensorProto.FLOAT, ["steps", 1]),
         ],
-        [helper.make_tensor_value_info("logit", TensorProto.FLOAT, [1, 1])],
-        constants,
+        helper.make_tensor_value_info("logit", TensorProto.FLOAT, [1, 1]),
     )
-    exported = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    onnx.checker.check_model(exported)
-    return exported.SerializeToString(deterministic=True)
+
+
+class _Graph:
+    """A graph of ONNX in the making."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+
+    def constant(self, name: str, value: np.ndarray, half: bool = False) -> str:
+        """Add an array: of floats in single precision, or stored in half; of integers as they are."""
+        if half:
+            self._constants[name] = numpy_helper.from_array(value.astype(np.float16), name + ".half")
+            return self.node("Cast", [name + ".half"], name, to=TensorProto.FLOAT)
+        kept = value.astype(np.float32 if np.issubdtype(value.dtype, np.floating) else np.int64)
+        self._constants[name] = numpy_helper.from_array(kept, name)
+        return name
+
+    def integer(self, name: str, value: int) -> str:
+        """Add a constant of one integer, once."""
+        return name if name in self._constants else self.constant(name, np.array([value]))
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Add a node; return the name of its output."""
+        self._nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def perceptron(
+        self,
+        value: str,
+        layers: Sequence[nn.Module],
+        name: str,
+        *,
+        active: str = "",
+        output: str | None = None,
+        gain: np.ndarray | None = None,
+        half: bool = False,
+    ) -> str:
+        """Add linear layers, with the norms and ReLUs between them; return the name of the last one's output.
+
+        Names begin with ``name`` and a layer's place, and end in ``active`` after a ReLU; the last is ``output``, if
+        given. ``gain`` multiplies what goes in.
+        """
+        linear = [index for index, layer in enumerate(layers) if isinstance(layer, nn.Linear)]
+        for index in linear:
+            layer = layers[index]
+            assert isinstance(layer, nn.Linear)
+            weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+            last = index == linear[-1]
+            if not last:
+                weight, bias = _fold_norm(weight, bias, layers[index + 1])
+            if gain is not None and index == linear[0]:
+                weight = weight * gain
+            named = f"{name}{index}"
+            inputs = [
+                value,
+                self.constant(f"{named}.weight", weight.T, half),
+                self.constant(f"{named}.bias", bias),
+            ]
+            value = self.node("Gemm", inputs, output if last and output else f"{named}.sum")
+            if not last:
+                value = self.node("Relu", [value], named + active)
+        return value
+
+    def serialise(self, name: str, inputs: list[onnx.ValueInfoProto], output: onnx.ValueInfoProto) -> bytes:
+        """Check the graph and return its file."""
+        graph = helper.make_graph(self._nodes, name, inputs, [output], list(self._constants.values()))
+        opsets = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        onnx.checker.check_model(model)
+        return model.SerializeToString(deterministic=True)
 
 
 def write_model(
@@ -245,10 +257,3 @@ def _fold_norm(weight: np.ndarray, bias: np.ndarray, norm: nn.Module) -> tuple[n
     gain = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach().numpy()
     shift = norm.bias.detach().numpy() - norm.running_mean.numpy() * gain
     return weight * gain[:, None], bias * gain + shift
-
-
-def _integers(weights: list[onnx.TensorProto], name: str, value: int) -> str:
-    """Add a constant of one integer, once."""
-    if all(weight.name != name for weight in weights):
-        weights.append(numpy_helper.from_array(np.array([value], np.int64), name))
-    return name

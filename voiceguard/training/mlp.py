@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from voiceguard.training.kept import save_state
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -170,9 +172,7 @@ def _scaling_of(
 
 def save_mlp(model: Mlp, path: Path) -> None:
     """Keep a network's weights."""
-    partial = path.with_suffix(".part")
-    torch.save(model.state_dict(), partial)
-    partial.rename(path)
+    save_state(model.state_dict(), path)
 
 
 def load_mlp(path: Path, config: MlpConfig) -> Mlp:

@@ -30,6 +30,7 @@ from voiceguard.spectrogram import (
     emphasis,
     hear_each,
 )
+from voiceguard.training.kept import save_state
 from voiceguard.training.prepare import prepared_window
 from voiceguard.vad import FRAME_SAMPLES
 from voiceguard.windows import SpeechWindow
@@ -287,8 +288,8 @@ def fit_network(
                 curve.flush()
                 losses = []
                 states = {name: part.state_dict() for name, part in parts.items()}
-                _save({"done": step + 1, **states}, checkpoint)
-    _save(model.cpu().state_dict(), kept)
+                save_state({"done": step + 1, **states}, checkpoint)
+    save_state(model.cpu().state_dict(), kept)
     checkpoint.unlink(missing_ok=True)
     return model.eval()
 
@@ -345,9 +346,3 @@ def _optimizers(model: SpectrogramNetwork, config: NetworkConfig) -> list[torch.
 def _rate(config: NetworkConfig, step: int) -> float:
     """Share of the learning rate at a step: a short rise, then a straight line down to nothing."""
     return min(1.0, (step + 1) / config.warm_up) * (1 - step / config.steps)
-
-
-def _save(state: object, path: Path) -> None:
-    partial = path.with_name(path.name + ".part")
-    torch.save(state, partial)
-    partial.rename(path)
