@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from voiceguard.archive.find import Finder
 from voiceguard.archive.jobs import Job, Member
-from voiceguard.archive.journal import Journal, JournalError
+from voiceguard.archive.journal import Journal, JournalError, delete_journal, journal_files
 from voiceguard.archive.rows import Row, Scored
 
 
@@ -125,6 +126,24 @@ def test_journal_without_results_leaves_no_file(tmp_path: Path):
     with contextlib.closing(Journal(path)) as journal:
         journal.want([])
     assert not path.exists()
+
+
+def test_nothing_is_left_of_a_scan_killed_once_all_was_recorded(tmp_path: Path, files: list[str]):
+    path, killed = tmp_path / "out.partial", tmp_path / "killed"
+    killed.mkdir()
+    with contextlib.closing(Journal(path)) as journal:
+        journal.want(jobs(files))
+        journal.resume("one")
+        for job in journal.to_do():
+            journal.record(job, None, result(job.path))
+        journal.commit()
+        # What a kill leaves here: SQLite keeps its file from one transaction to the next.
+        for name in journal_files(path):
+            shutil.copy(name, killed)
+    copied = killed / path.name
+    assert record_all(copied, files) == []
+    delete_journal(copied)
+    assert list(killed.iterdir()) == []
 
 
 def test_journal_of_another_layout_starts_afresh(tmp_path: Path, files: list[str]):

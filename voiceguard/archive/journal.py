@@ -284,13 +284,27 @@ class Journal:
             self.delete()
 
     def delete(self) -> None:
-        """Delete the journal's file after :meth:`close`: the output is complete."""
+        """Delete the journal's files after :meth:`close`: the output is complete."""
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            delete_journal(self._path)
 
     def _begin(self) -> None:
         if not self._db.in_transaction:
             self._execute("BEGIN")
+
+
+def journal_files(path: Path) -> tuple[Path, Path]:
+    """Name the file of a journal, and the one beside it that SQLite undoes a broken transaction with."""
+    return path, path.with_name(f"{path.name}-journal")
+
+
+def delete_journal(path: Path) -> None:
+    """Delete the files of a journal that no scan has open.
+
+    A scan killed between two transactions leaves SQLite's file behind, and one with nothing to add leaves it there.
+    """
+    for name in journal_files(path):
+        name.unlink(missing_ok=True)
 
 
 def _job(path: bytes, state: str | None, holder: bytes, place: int, size_bytes: int) -> Job:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from voiceguard.archive import storage
-from voiceguard.archive.journal import Journal, KeptRow
+from voiceguard.archive.journal import Journal, KeptRow, delete_journal, journal_files
 from voiceguard.archive.rows import Scored
 from voiceguard.archive.write import LAYOUTS, Layout, write_results
 
@@ -116,7 +116,7 @@ class LocalOutput(NoOutput):
             raise OutputError(f"the output's folder {path.parent} can't be written")
         self._path, self._layout = path, layout
         self._journal_path = path.with_name(f"{path.name}.partial")
-        names = (path, self._journal_path, f"{self._journal_path}-journal")
+        names = (path, *journal_files(self._journal_path))
         self.own_files = [os.path.abspath(name) for name in names]
 
     def open_journal(self) -> Journal:
@@ -132,7 +132,7 @@ class LocalOutput(NoOutput):
 
     def forget(self) -> None:
         """Delete the journal."""
-        self._journal_path.unlink(missing_ok=True)
+        delete_journal(self._journal_path)
 
 
 class RemoteOutput:
