@@ -41,7 +41,7 @@ from voiceguard.training.mlp import Mlp, MlpConfig, fit_mlp, load_mlp, save_mlp
 from voiceguard.training.network import NetworkConfig, load_network, read_curve
 from voiceguard.training.plots import draw_report
 from voiceguard.training.prepare import prepare
-from voiceguard.training.probe import SPREAD_FOLD, probe_spread, probe_trivial_cues
+from voiceguard.training.probe import probe_spread, probe_trivial_cues
 from voiceguard.training.report import make_report
 from voiceguard.training.sample import write_sample
 from voiceguard.training.twins import find_twins, twin_figures
@@ -171,19 +171,18 @@ def probe(
     typer.echo(f"  all clips          EER {twins.eer:.1%}, within pages {twins.within:.3f}")
     typer.echo(f"  those without one  EER {twins.eer_without:.1%}, within pages {twins.within_without:.3f}")
     every = list(range(versions))
-    kept = network_path(corpus, work, every, found.network, seed, SPREAD_FOLD)
-    network = load_network(kept, found.network)
-    spread = probe_spread(corpus, work, every, found.recipes["full"], network, found.logits["full"], seed)
+    prepare(corpus, work, ["clean"], seed=seed, jobs=jobs)
+    spread = probe_spread(corpus, work, every, found.recipes["full"], found.network, seed)
     typer.echo(
-        f"{spread.clips} clips through {spread.channels} channels each, spread of a clip's score, "
-        "in nats and over that of clips:"
+        f"{spread.clips} clips through {spread.channels} channels each, spread of a clip's score over that of "
+        "clips, and in nats;\nafter it that of the same recipe trained on clean clips:"
     )
-    for name, one in (
-        ("this recipe", spread.shipped_recipe),
-        ("its networks on features alone", spread.functional),
-        ("these, trained on clean clips", spread.clean_trained),
+    for name, one, clean in (
+        ("the detector", spread.recipe, spread.recipe_clean),
+        ("its networks on features", spread.perceptrons, spread.perceptrons_clean),
+        ("its network on the spectrogram", spread.network, spread.network_clean),
     ):
-        typer.echo(f"  {name:41} {one.nats:.2f}  {one.of_clips:.2f}")
+        typer.echo(f"  {name:31} {one.of_clips:.2f}  {one.nats:.2f}  {clean.of_clips:.2f}  {clean.nats:.2f}")
 
 
 @dataclass(frozen=True)

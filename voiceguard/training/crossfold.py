@@ -23,7 +23,7 @@ from voiceguard.training.corpus import Corpus, clip_weights
 from voiceguard.training.kept import recipe_key, save_arrays
 from voiceguard.training.mlp import Mlp, MlpConfig, fit_mlp, score_mlp
 from voiceguard.training.network import NetworkConfig, Versions, fit_network
-from voiceguard.training.prepare import features_path
+from voiceguard.training.prepare import Version, features_path
 
 CHANNELS = {"plain": 0, "mild": 1, "hard": 2}
 """Version of the prepared corpus that stands for each severity in the report."""
@@ -112,7 +112,7 @@ def training_mask(corpus: Corpus, fold: int) -> np.ndarray:
     return ~tested & ~(np.isin(engines, heard) & (engines != "") & corpus.column("synthetic"))
 
 
-def load_versions(folder: Path, versions: Sequence[int]) -> list[np.ndarray]:
+def load_versions(folder: Path, versions: Sequence[Version]) -> list[np.ndarray]:
     """Features of the prepared versions, each of shape (clips, features), float16.
 
     Raises
@@ -211,7 +211,12 @@ def cross_fold_network(
 
 
 def network_path(
-    corpus: Corpus, folder: Path, versions: Sequence[int], config: NetworkConfig, seed: int, fold: int | None
+    corpus: Corpus,
+    folder: Path,
+    versions: Sequence[Version],
+    config: NetworkConfig,
+    seed: int,
+    fold: int | None,
 ) -> Path:
     """Where the weights of the network lie that is tested on ``fold``; None: of the one that heard all folds."""
     key = recipe_key([corpus.sha256, list(versions), dataclasses.asdict(config), seed])

@@ -31,7 +31,7 @@ from voiceguard.spectrogram import (
     hear_each,
 )
 from voiceguard.training.kept import save_state
-from voiceguard.training.prepare import prepared_window
+from voiceguard.training.prepare import Version, prepared_window
 from voiceguard.vad import FRAME_SAMPLES
 from voiceguard.windows import SpeechWindow
 
@@ -146,10 +146,10 @@ class Versions:
     ----------
     folder : Path
         The work folder; every version must have been prepared.
-    versions : sequence of int
+    versions : sequence of Version
     """
 
-    def __init__(self, folder: Path, versions: Sequence[int]) -> None:
+    def __init__(self, folder: Path, versions: Sequence[Version]) -> None:
         self._audio = [np.load(folder / f"audio-{version}.npy", mmap_mode="r") for version in versions]
         self._masks = [np.load(folder / f"mask-{version}.npy", mmap_mode="r") for version in versions]
         self.usable = np.stack([mask.any(axis=1) for mask in self._masks])
@@ -217,7 +217,7 @@ def spectrograms(samples: Tensor, speech: Tensor) -> tuple[Tensor, Tensor]:
 
 def fit_network(
     folder: Path,
-    versions: Sequence[int],
+    versions: Sequence[Version],
     train: np.ndarray,
     synthetic: np.ndarray,
     weights: np.ndarray,
@@ -231,7 +231,7 @@ def fit_network(
     ----------
     folder : Path
         The work folder with the prepared versions.
-    versions : sequence of int
+    versions : sequence of Version
     train : np.ndarray [shape=(clips,), bool]
         Which clips train it.
     synthetic : np.ndarray [shape=(clips,), bool]

@@ -8,7 +8,8 @@ A prepared folder holds, for each version, ``audio-k.npy`` (clips × samples, in
 zero-padded), ``mask-k.npy`` (clips × 10 ms frames, bool: which of them are speech; none where there is too little),
 ``speech-k.npy`` (clips, seconds of speech) and ``channels-k.json``; and, made from these, ``features-HASH-k.npy``
 (clips × features, float16, NaN where a clip has too little speech). What is there already is not made again, so that
-preparing resumes after a stop, and other features need no new audio.
+preparing resumes after a stop, and other features need no new audio. The version ``clean`` went through no channel; no
+detector that ships has heard it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from __future__ import annotations
 import functools
 import json
 import multiprocessing
+from collections.abc import Sequence
 from dataclasses import asdict
 from multiprocessing.pool import Pool
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import soxr
@@ -39,6 +42,7 @@ FIRST_AT_OTHER_SPEED = 6
 """Versions before this one are as they were spoken; those that are reported on are among them."""
 MOST_LOG_SPEED = 0.11
 """Natural log of the greatest change of speed, drawn evenly between it and its negative."""
+Version = int | Literal["clean"]
 LAYOUT = 2
 """Counted up when a prepared folder holds other arrays than before."""
 
@@ -54,17 +58,19 @@ def version_channel(clip: Clip, version: int, seed: int) -> Channel:
     return draw_channel(rng, version_severity(version))
 
 
-def version_samples(clip: Clip, version: int, seed: int) -> np.ndarray:
+def version_samples(clip: Clip, version: Version, seed: int) -> np.ndarray:
     """Return a clip as the channel of one of its versions hears it, shape (samples,), float32."""
     samples = read_samples(clip)
-    if version < FIRST_AT_OTHER_SPEED:
+    if version == "clean" or version < FIRST_AT_OTHER_SPEED:
         return samples
     rng = np.random.default_rng([seed, version, int(clip.id, 16) % 2**63, 1])
     speed = np.exp(rng.uniform(-MOST_LOG_SPEED, MOST_LOG_SPEED))
     return np.asarray(soxr.resample(samples, RATE_HZ * speed, RATE_HZ), np.float32)
 
 
-def prepare(corpus: Corpus, folder: Path, versions: list[int], *, seed: int = 0, jobs: int = 2) -> None:
+def prepare(
+    corpus: Corpus, folder: Path, versions: Sequence[Version], *, seed: int = 0, jobs: int = 2
+) -> None:
     """Make the versions that are missing in ``folder``; ``jobs`` processes, one thread each.
 
     Raises
@@ -88,12 +94,12 @@ def prepare(corpus: Corpus, folder: Path, versions: list[int], *, seed: int = 0,
                 _prepare_features(folder, version, pool)
 
 
-def features_path(folder: Path, version: int) -> Path:
+def features_path(folder: Path, version: Version) -> Path:
     """Where the features of a version lie."""
     return folder / f"features-{features_sha256()[:8]}-{version}.npy"
 
 
-def _prepare_audio(corpus: Corpus, folder: Path, version: int, seed: int, pool: Pool) -> None:
+def _prepare_audio(corpus: Corpus, folder: Path, version: Version, seed: int, pool: Pool) -> None:
     count = len(corpus.clips)
     parts = {name: folder / f"{name}-{version}.part.npy" for name in ("speech", "mask", "audio")}
     audio = open_memmap(parts["audio"], "w+", np.int16, (count, AUDIO_SAMPLES))
@@ -113,11 +119,13 @@ def _prepare_audio(corpus: Corpus, folder: Path, version: int, seed: int, pool: 
     for name, part in parts.items():
         part.rename(folder / f"{name}-{version}.npy")
     # Last: where it is, the arrays are whole.
-    channels = [asdict(version_channel(clip, version, seed)) for clip in corpus.clips]
+    channels = [
+        None if version == "clean" else asdict(version_channel(clip, version, seed)) for clip in corpus.clips
+    ]
     (folder / f"channels-{version}.json").write_text(json.dumps(channels))
 
 
-def _prepare_features(folder: Path, version: int, pool: Pool) -> None:
+def _prepare_features(folder: Path, version: Version, pool: Pool) -> None:
     path = features_path(folder, version)
     part = path.with_suffix(".part.npy")
     count = len(np.load(folder / f"speech-{version}.npy"))
@@ -149,18 +157,19 @@ def clip_window(samples: np.ndarray) -> tuple[SpeechWindow | None, float]:
     return cut_windows(samples, speech, window_s=2 * AUDIO_SAMPLES / RATE_HZ)[0], speech_s
 
 
-def _degrade(task: tuple[Clip, int, int]) -> tuple[SpeechWindow | None, float]:
+def _degrade(task: tuple[Clip, Version, int]) -> tuple[SpeechWindow | None, float]:
     clip, version, seed = task
-    return clip_window(version_channel(clip, version, seed).apply(version_samples(clip, version, seed)))
+    samples = version_samples(clip, version, seed)
+    return clip_window(samples if version == "clean" else version_channel(clip, version, seed).apply(samples))
 
 
 @functools.lru_cache(maxsize=2)
-def _arrays(folder: Path, version: int) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(folder: Path, version: Version) -> tuple[np.ndarray, np.ndarray]:
     audio = np.load(folder / f"audio-{version}.npy", mmap_mode="r")
     return audio, np.load(folder / f"mask-{version}.npy", mmap_mode="r")
 
 
-def _compute(task: tuple[Path, int, int]) -> np.ndarray | None:
+def _compute(task: tuple[Path, Version, int]) -> np.ndarray | None:
     folder, version, row = task
     audio, mask = _arrays(folder, version)
     window = prepared_window(audio[row], mask[row])

@@ -7,7 +7,7 @@ skill go when they are taken out of its score. The same clip through ten channel
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.linear_model import LogisticRegression
 
 from voiceguard.audio import RATE_HZ
-from voiceguard.features import extract, features_sha256
+from voiceguard.features import extract
 from voiceguard.training import metrics
 from voiceguard.training.corpus import Corpus, clip_weights, read_samples
 from voiceguard.training.crossfold import (
@@ -26,12 +26,19 @@ from voiceguard.training.crossfold import (
     CrossFold,
     Recipe,
     load_versions,
+    network_path,
     score_ensemble,
     training_mask,
 )
 from voiceguard.training.mlp import Mlp, fit_mlp
-from voiceguard.training.network import SpectrogramNetwork, network_logit
-from voiceguard.training.prepare import clip_window, version_channel
+from voiceguard.training.network import (
+    NetworkConfig,
+    SpectrogramNetwork,
+    Versions,
+    fit_network,
+    network_logit,
+)
+from voiceguard.training.prepare import Version, clip_window, version_channel
 from voiceguard.vad import MIN_SCORED_S
 
 SPREAD_FOLD = 0
@@ -65,15 +72,29 @@ class Spread:
 
 @dataclass(frozen=True)
 class ChannelSpread:
-    """How far one clip's score moves over channels, of two detectors."""
+    """How far one clip's score moves over channels: of this recipe, and of the same trained on clean clips."""
 
     clips: int
     channels: int
-    shipped_recipe: Spread
-    functional: Spread
+    recipe: Spread
+    recipe_clean: Spread
+    perceptrons: Spread
     """The networks on features alone."""
-    clean_trained: Spread
-    """These trained, and calibrated, on clips without any channel."""
+    perceptrons_clean: Spread
+    network: Spread
+    """The one on the spectrogram alone."""
+    network_clean: Spread
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What was trained on some versions of the clips."""
+
+    perceptrons: Sequence[Mlp]
+    network: SpectrogramNetwork
+    heard: Sequence[tuple[np.ndarray, np.ndarray]]
+    """What they say of other clips of the tested fold, as these were heard in training: of the perceptrons and of the
+    network, each of shape (clips,), once for each channel."""
 
 
 def probe_trivial_cues(corpus: Corpus, result: CrossFold, folder: Path) -> TrivialCues:
@@ -142,36 +163,25 @@ def trivial_cues(folder: Path, version: int) -> np.ndarray:
 def probe_spread(
     corpus: Corpus,
     folder: Path,
-    versions: list[int],
+    versions: Sequence[Version],
     recipe: Recipe,
-    network: SpectrogramNetwork,
-    logits: Mapping[str, np.ndarray],
+    config: NetworkConfig,
     seed: int = 0,
 ) -> ChannelSpread:
     """Score clips of one fold through ten channels each, plain and mild, by networks that never heard them.
 
-    ``network`` is the one on the spectrogram that is tested on this fold, and ``logits`` what it says of the clips.
+    The version ``clean`` must be prepared too.
     """
-    train, weight = training_mask(corpus, SPREAD_FOLD), recipe.hearing.weight
-    synthetic, weights = corpus.column("synthetic"), clip_weights(corpus)
-    through, clean = load_versions(folder, versions), [_clean_features(corpus, folder)]
-    recipe_models, clean_models = (
-        [
-            fit_mlp(
-                [version[train] for version in heard],
-                synthetic[train],
-                weights[train],
-                recipe.perceptron,
-                member.seed,
-                member.columns,
-            )
-            for member in recipe.members
-        ]
-        for heard in (through, clean)
-    )
     wild = np.flatnonzero((corpus.column("fold") == SPREAD_FOLD) & (corpus.column("source") == "wild"))
-    chosen, others = np.split(np.random.default_rng(seed).permutation(wild), [SPREAD_CLIPS])
-    features, added = [], []
+    clips = min(SPREAD_CLIPS, len(wild) // 2)
+    chosen, others = np.split(np.random.default_rng(seed).permutation(wild), [clips])
+    reported: list[Version] = list(CHANNELS.values())
+    clean: list[Version] = ["clean"]
+    trained = [
+        _train(corpus, folder, on, heard, others, recipe, config, seed)
+        for on, heard in ((versions, reported), (clean, clean))
+    ]
+    features, said = [], []
     for row in track(chosen, "ten channels"):
         clip = corpus.clips[row]
         windows = [
@@ -181,33 +191,67 @@ def probe_spread(
         ]
         if len(windows) == SPREAD_CHANNELS:
             features.append(extract(windows))
-            added.append([weight * network_logit(network, window) for window in windows])
+            said.append(
+                [
+                    [network_logit(one.network, window, recipe.hearing.share) for window in windows]
+                    for one in trained
+                ]
+            )
     stacked = np.stack(features).astype(np.float16)
     flat = stacked.reshape(-1, stacked.shape[2])
-    heard = {name: through[versions.index(version)][others] for name, version in CHANNELS.items()}
-    fused = [
-        score_ensemble(recipe_models, rows) + weight * logits[name][others] for name, rows in heard.items()
-    ]
+    synthetic, weights = corpus.column("synthetic")[others], clip_weights(corpus)[others]
+    found: list[Spread] = []
+    for of_perceptrons, of_network in ((1.0, recipe.hearing.weight), (1.0, 0.0), (0.0, 1.0)):
+        for at, one in enumerate(trained):
+            by_clip = of_perceptrons * score_ensemble(one.perceptrons, flat).reshape(stacked.shape[:2])
+            by_clip = by_clip + of_network * np.array(said)[:, at]
+            within = float(np.sqrt((by_clip.std(axis=1, ddof=1) ** 2).mean()))
+            raw = np.concatenate(
+                [of_perceptrons * first + of_network * second for first, second in one.heard]
+            )
+            slope = _slope(raw, np.tile(synthetic, len(one.heard)), np.tile(weights, len(one.heard)))
+            found.append(Spread(within / by_clip.mean(axis=1).std(ddof=1), within * slope))
+    return ChannelSpread(len(stacked), SPREAD_CHANNELS, *found)
 
-    def spread(by_clip: np.ndarray, raw: Sequence[np.ndarray]) -> Spread:
-        within = float(np.sqrt((by_clip.std(axis=1, ddof=1) ** 2).mean()))
-        slope = _slope(
-            np.concatenate(raw), np.tile(synthetic[others], len(raw)), np.tile(weights[others], len(raw))
+
+def _train(
+    corpus: Corpus,
+    folder: Path,
+    versions: Sequence[Version],
+    heard: Sequence[Version],
+    others: np.ndarray,
+    recipe: Recipe,
+    config: NetworkConfig,
+    seed: int,
+) -> _Trained:
+    """Train a recipe for one fold, unless an earlier run did; score other clips of it in the versions ``heard``."""
+    train = training_mask(corpus, SPREAD_FOLD)
+    synthetic, weights = corpus.column("synthetic"), clip_weights(corpus)
+    features = load_versions(folder, versions)
+    perceptrons = [
+        fit_mlp(
+            [version[train] for version in features],
+            synthetic[train],
+            weights[train],
+            recipe.perceptron,
+            member.seed,
+            member.columns,
         )
-        return Spread(within / by_clip.mean(axis=1).std(ddof=1), within * slope)
-
-    def of_features(models: Sequence[Mlp], rows: Sequence[np.ndarray]) -> Spread:
-        by_clip = score_ensemble(models, flat).reshape(stacked.shape[:2])
-        return spread(by_clip, [score_ensemble(models, one) for one in rows])
-
-    return ChannelSpread(
-        clips=len(stacked),
-        channels=SPREAD_CHANNELS,
-        shipped_recipe=spread(
-            score_ensemble(recipe_models, flat).reshape(stacked.shape[:2]) + np.array(added), fused
-        ),
-        functional=of_features(recipe_models, [version[others] for version in through]),
-        clean_trained=of_features(clean_models, [version[others] for version in clean]),
+        for member in recipe.members
+    ]
+    kept = network_path(corpus, folder, versions, config, seed, SPREAD_FOLD)
+    network = fit_network(folder, versions, train, synthetic, weights, config, seed, kept)
+    data = Versions(folder, heard)
+    return _Trained(
+        perceptrons,
+        network,
+        [
+            (
+                score_ensemble(perceptrons, features[versions.index(version)][others]),
+                data.score(network, at, others, recipe.hearing.share),
+            )
+            for at, version in enumerate(heard)
+        ],
     )
 
 
@@ -222,19 +266,3 @@ def _spread_versions() -> list[int]:
     """Ten channels in turn: plain and mild (hard ones lose speech, which is no fault of the detector)."""
     cycle = [version for version in range(_SPREAD_VERSION, _SPREAD_VERSION + 30) if version % 3 != 2]
     return cycle[:SPREAD_CHANNELS]
-
-
-def _clean_features(corpus: Corpus, folder: Path) -> np.ndarray:
-    """Features of all clips without a channel, kept in the work folder."""
-    kept = folder / f"features-{features_sha256()[:8]}-clean.npy"
-    if not kept.exists():
-        found = [_features(read_samples(clip)) for clip in track(corpus.clips, "clean clips")]
-        width = len(next(one for one in found if one is not None))
-        rows = np.stack([np.full(width, np.nan) if one is None else one for one in found])
-        np.save(kept, rows.astype(np.float16))
-    return np.asarray(np.load(kept))
-
-
-def _features(samples: np.ndarray) -> np.ndarray | None:
-    window, _ = clip_window(samples)
-    return None if window is None else extract([window])[0]
