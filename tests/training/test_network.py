@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.training.test_recipe import manifest, voice  # noqa: F401
+from tests.training.conftest import voice
 from voiceguard.audio import RATE_HZ
 from voiceguard.vad import FRAME_SAMPLES
 from voiceguard.windows import SpeechWindow
