@@ -126,7 +126,7 @@ def test_exported_graph_scores_alike(prepared, small, tmp_path):
     assert spectrogram.shape[0] == BINS
 
 
-def test_it_learns_what_it_has_not_heard(manifest, tmp_path):  # noqa: F811
+def test_it_learns_what_it_has_not_heard(manifest, tmp_path):
     from voiceguard.training.corpus import load_corpus
     from voiceguard.training.crossfold import CrossFold, cross_fold_network, fuse, network_path
     from voiceguard.training.metrics import area_under_curve
