@@ -210,7 +210,7 @@ def probe_spread(
                 [of_perceptrons * first + of_network * second for first, second in one.heard]
             )
             slope = _slope(raw, np.tile(synthetic, len(one.heard)), np.tile(weights, len(one.heard)))
-            found.append(Spread(within / by_clip.mean(axis=1).std(ddof=1), within * slope))
+            found.append(Spread(within / float(by_clip.mean(axis=1).std(ddof=1)), within * slope))
     return ChannelSpread(len(stacked), SPREAD_CHANNELS, *found)
 
 
