@@ -68,11 +68,10 @@ def test_spread_over_channels_is_that_of_two_trainings(prepared):
     config = NetworkConfig(steps=12, clips=8, frames=128, channels=(8, 8, 8), wide=16, hidden=8)
     found = probe_spread(corpus, work, [0, 1, 2], recipe, config)
     assert found.clips == 16
-    every = (found.recipe, found.perceptrons, found.network)
-    clean = (found.recipe_clean, found.perceptrons_clean, found.network_clean)
-    for one, other in zip(every, clean, strict=True):
+    for name in ("detector", "perceptrons", "network"):
+        one, other = getattr(found.recipe, name), getattr(found.clean, name)
         assert 0 < one.of_clips < 2
         assert one != other
-    assert found.perceptrons.of_clips < found.perceptrons_clean.of_clips
+    assert found.recipe.perceptrons.of_clips < found.clean.perceptrons.of_clips
     # What was trained is kept.
-    assert probe_spread(corpus, work, [0, 1, 2], recipe, config).network == found.network
+    assert probe_spread(corpus, work, [0, 1, 2], recipe, config).recipe.network == found.recipe.network

@@ -280,12 +280,7 @@ class Journal:
             empty = self._execute("SELECT NOT EXISTS (SELECT 1 FROM files)").fetchone()[0]
         finally:
             self._db.close()
-        if empty:
-            self.delete()
-
-    def delete(self) -> None:
-        """Delete the journal's files after :meth:`close`: the output is complete."""
-        if self._path is not None:
+        if empty and self._path is not None:
             delete_journal(self._path)
 
     def _begin(self) -> None:

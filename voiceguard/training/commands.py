@@ -178,9 +178,9 @@ def probe(
         "clips, and in nats;\nafter it that of the same recipe trained on clean clips:"
     )
     for name, one, clean in (
-        ("the detector", spread.recipe, spread.recipe_clean),
-        ("its networks on features", spread.perceptrons, spread.perceptrons_clean),
-        ("its network on the spectrogram", spread.network, spread.network_clean),
+        ("the detector", spread.recipe.detector, spread.clean.detector),
+        ("its networks on features", spread.recipe.perceptrons, spread.clean.perceptrons),
+        ("its network on the spectrogram", spread.recipe.network, spread.clean.network),
     ):
         typer.echo(f"  {name:31} {one.of_clips:.2f}  {one.nats:.2f}  {clean.of_clips:.2f}  {clean.nats:.2f}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,25 +137,30 @@ def cross_fold(
         task = progress.add_task("folds", total=len(np.unique(folds)) * len(recipe.members))
         for fold in np.unique(folds):
             train, test = training_mask(corpus, int(fold)), folds == fold
-            chosen = [version[train] for version in features]
             models = []
-            for member in recipe.members:
-                models.append(
-                    fit_mlp(
-                        chosen,
-                        synthetic[train],
-                        weights[train],
-                        recipe.perceptron,
-                        member.seed,
-                        member.columns,
-                    )
-                )
+            for model in fit_members(recipe, features, synthetic, weights, train):
+                models.append(model)
                 progress.advance(task)
             for name in CHANNELS:
                 scores[name][test] = score_ensemble(models, tested[name][test])
             weighed[test] = _weights(models, kind, tested["plain"][test], human)
     speech_s = {name: np.load(folder / f"speech-{version}.npy") for name, version in CHANNELS.items()}
     return CrossFold(scores, speech_s, weighed)
+
+
+def fit_members(
+    recipe: Recipe,
+    features: Sequence[np.ndarray],
+    synthetic: np.ndarray,
+    weights: np.ndarray,
+    train: np.ndarray,
+) -> Iterator[Mlp]:
+    """Train a recipe's perceptrons, one after another, on the clips that ``train`` marks."""
+    chosen = [version[train] for version in features]
+    for member in recipe.members:
+        yield fit_mlp(
+            chosen, synthetic[train], weights[train], recipe.perceptron, member.seed, member.columns
+        )
 
 
 def score_ensemble(models: Sequence[Mlp], features: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ FIRST_AT_OTHER_SPEED = 6
 MOST_LOG_SPEED = 0.11
 """Natural log of the greatest change of speed, drawn evenly between it and its negative."""
 Version = int | Literal["clean"]
+"""Number of a version, or the one without a channel."""
 LAYOUT = 2
 """Counted up when a prepared folder holds other arrays than before."""
 

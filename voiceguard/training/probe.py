@@ -25,12 +25,13 @@ from voiceguard.training.crossfold import (
     CHANNELS,
     CrossFold,
     Recipe,
+    fit_members,
     load_versions,
     network_path,
     score_ensemble,
     training_mask,
 )
-from voiceguard.training.mlp import Mlp, fit_mlp
+from voiceguard.training.mlp import Mlp
 from voiceguard.training.network import (
     NetworkConfig,
     SpectrogramNetwork,
@@ -71,19 +72,24 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Spreads:
+    """Of a detector and of its parts."""
+
+    detector: Spread
+    perceptrons: Spread
+    """The networks on features alone."""
+    network: Spread
+    """The one on the spectrogram alone."""
+
+
+@dataclass(frozen=True)
 class ChannelSpread:
     """How far one clip's score moves over channels: of this recipe, and of the same trained on clean clips."""
 
     clips: int
     channels: int
-    recipe: Spread
-    recipe_clean: Spread
-    perceptrons: Spread
-    """The networks on features alone."""
-    perceptrons_clean: Spread
-    network: Spread
-    """The one on the spectrogram alone."""
-    network_clean: Spread
+    recipe: Spreads
+    clean: Spreads
 
 
 @dataclass(frozen=True)
@@ -200,18 +206,21 @@ def probe_spread(
     stacked = np.stack(features).astype(np.float16)
     flat = stacked.reshape(-1, stacked.shape[2])
     synthetic, weights = corpus.column("synthetic")[others], clip_weights(corpus)[others]
-    found: list[Spread] = []
-    for of_perceptrons, of_network in ((1.0, recipe.hearing.weight), (1.0, 0.0), (0.0, 1.0)):
-        for at, one in enumerate(trained):
-            by_clip = of_perceptrons * score_ensemble(one.perceptrons, flat).reshape(stacked.shape[:2])
-            by_clip = by_clip + of_network * np.array(said)[:, at]
+
+    def spreads(one: _Trained, logits: np.ndarray) -> Spreads:
+        scores = score_ensemble(one.perceptrons, flat).reshape(stacked.shape[:2])
+
+        def spread(of_perceptrons: float, of_network: float) -> Spread:
+            by_clip = of_perceptrons * scores + of_network * logits
             within = float(np.sqrt((by_clip.std(axis=1, ddof=1) ** 2).mean()))
-            raw = np.concatenate(
-                [of_perceptrons * first + of_network * second for first, second in one.heard]
-            )
-            slope = _slope(raw, np.tile(synthetic, len(one.heard)), np.tile(weights, len(one.heard)))
-            found.append(Spread(within / float(by_clip.mean(axis=1).std(ddof=1)), within * slope))
-    return ChannelSpread(len(stacked), SPREAD_CHANNELS, *found)
+            raw = [of_perceptrons * first + of_network * second for first, second in one.heard]
+            slope = _slope(np.concatenate(raw), np.tile(synthetic, len(raw)), np.tile(weights, len(raw)))
+            return Spread(within / float(by_clip.mean(axis=1).std(ddof=1)), within * slope)
+
+        return Spreads(spread(1.0, recipe.hearing.weight), spread(1.0, 0.0), spread(0.0, 1.0))
+
+    through, without = (spreads(one, np.array(said)[:, at]) for at, one in enumerate(trained))
+    return ChannelSpread(len(stacked), SPREAD_CHANNELS, through, without)
 
 
 def _train(
@@ -224,21 +233,11 @@ def _train(
     config: NetworkConfig,
     seed: int,
 ) -> _Trained:
-    """Train a recipe for one fold, unless an earlier run did; score other clips of it in the versions ``heard``."""
+    """Train a recipe for one fold, its network unless an earlier run did; score ``others`` in versions ``heard``."""
     train = training_mask(corpus, SPREAD_FOLD)
     synthetic, weights = corpus.column("synthetic"), clip_weights(corpus)
     features = load_versions(folder, versions)
-    perceptrons = [
-        fit_mlp(
-            [version[train] for version in features],
-            synthetic[train],
-            weights[train],
-            recipe.perceptron,
-            member.seed,
-            member.columns,
-        )
-        for member in recipe.members
-    ]
+    perceptrons = list(fit_members(recipe, features, synthetic, weights, train))
     kept = network_path(corpus, folder, versions, config, seed, SPREAD_FOLD)
     network = fit_network(folder, versions, train, synthetic, weights, config, seed, kept)
     data = Versions(folder, heard)
