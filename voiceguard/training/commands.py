@@ -45,6 +45,7 @@ from voiceguard.training.probe import probe_spread, probe_trivial_cues
 from voiceguard.training.report import make_report
 from voiceguard.training.sample import write_sample
 from voiceguard.training.twins import find_twins, twin_figures
+from voiceguard.training.voices import voice_figures
 
 Manifest = Annotated[Path, typer.Argument(help="manifest.csv of the corpus.", exists=True, dir_okay=False)]
 Work = Annotated[
@@ -156,7 +157,7 @@ def probe(
     seed: Seed = 0,
     jobs: Jobs = 2,
 ) -> None:
-    """Print what trivial cues and recordings in two folds explain, and how far a score depends on the channel."""
+    """Print what trivial cues, twins and voices explain, and how far a score depends on the channel."""
     found = _cross_fold(manifest, work, versions, members, epochs, steps, seed, jobs)
     corpus, result = found.corpus, found.results["full"]
     cues = probe_trivial_cues(corpus, result, work)
@@ -170,6 +171,12 @@ def probe(
     )
     typer.echo(f"  all clips          EER {twins.eer:.1%}, within pages {twins.within:.3f}")
     typer.echo(f"  those without one  EER {twins.eer_without:.1%}, within pages {twins.within_without:.3f}")
+    voices = voice_figures(corpus, result)
+    typer.echo(
+        f"Raw scores of {voices.voices} synthetic voices lie {voices.between:.2f} apart, "
+        f"clips {voices.within:.2f} around that of their voice:"
+    )
+    typer.echo(f"  their clips        EER {voices.eer:.1%}, were all voices alike {voices.eer_if_alike:.1%}")
     every = list(range(versions))
     prepare(corpus, work, ["clean"], seed=seed, jobs=jobs)
     spread = probe_spread(corpus, work, every, found.recipes["full"], found.network, seed)
