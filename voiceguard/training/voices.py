@@ -49,13 +49,15 @@ def voice_figures(corpus: Corpus, result: CrossFold) -> VoiceFigures:
     )
     means = np.bincount(voice, scores) / counts
     several = counts >= LEAST_CLIPS
-    kept, number = several[voice], counts[voice]
-    if not kept.any():
+    if not several.any():
         raise ValueError(
             f"expected synthetic voices with {LEAST_CLIPS} clips or more on wild pages, found none"
         )
+    kept = several[voice]
+    scores, voice = scores[kept], voice[kept]
+    number = counts[voice]
     # A clip lies nearer to a mean that it is part of; this brings it back to how far it lies from the voice's own.
-    around = ((scores - means[voice]) * np.sqrt(number / np.maximum(number - 1, 1)))[kept]
+    around = (scores - means[voice]) * np.sqrt(number / (number - 1))
     within = float(np.sqrt(np.mean(around**2)))
     chance = within**2 * np.mean(1 / counts[several])
     between = float(np.var(means[several], ddof=1) - chance)
@@ -63,6 +65,6 @@ def voice_figures(corpus: Corpus, result: CrossFold) -> VoiceFigures:
         int(several.sum()),
         max(between, 0.0) ** 0.5,
         within,
-        metrics.equal_error_rate(human, scores[kept]),
-        metrics.equal_error_rate(human, scores[kept].mean() + around),
+        metrics.equal_error_rate(human, scores),
+        metrics.equal_error_rate(human, scores.mean() + around),
     )
